@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fixed places of a Linux system that we read. Everything but the mains and kernel/ is handed a path instead.
+#pragma once
+
+namespace ds01::paths {
+
+inline constexpr const char* kProc = "/proc";
+inline constexpr const char* kMounts = "/proc/self/mounts";
+inline constexpr const char* kLsmList = "/sys/kernel/security/lsm";
+inline constexpr const char* kBtf = "/sys/kernel/btf/vmlinux";
+inline constexpr const char* kConfig = "/etc/ds01/agent.yaml";
+inline constexpr const char* kRuntime = "/run/ds01";
+
+}  // namespace ds01::paths
