@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which device numbers are gated, as which class: the configuration's device rules against /proc/devices.
+// Pure but for the two readers, which take their root as an argument.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "core/result.h"
+
+namespace ds01::devices {
+
+// Names in /proc/devices' character section, and their majors. One name may stand there more than once.
+using Majors = std::multimap<std::string, std::uint32_t, std::less<>>;
+
+// Parses the text of /proc/devices; block devices are left out. A name is everything up to the end of the line.
+Majors parse_majors(std::string_view text);
+
+// A run of minors of one major that is gated as one class.
+struct DeviceRange {
+  std::uint32_t major;
+  std::uint32_t first_minor;
+  std::uint32_t last_minor;
+  config::DeviceClass device_class;
+  bool index_is_minor;
+
+  bool operator==(const DeviceRange&) const = default;
+};
+
+// The rules whose major is known now. A rule by a name that is not registered yields nothing: no such device can be
+// opened until its driver registers, and then this is called again. A name that is registered for one of the majors
+// whose gating would stop the machine is an error.
+Result<std::vector<DeviceRange>> resolve(const std::vector<config::DeviceRule>& rules, const Majors& majors);
+
+struct Gpu {
+  std::uint32_t index;
+  std::string uuid;  // "GPU-…"; empty if the driver does not tell
+};
+
+// The GPUs that the NVIDIA driver lists below `proc`/driver/nvidia/gpus, by index; none without the driver.
+std::vector<Gpu> list_gpus(const std::filesystem::path& proc);
+
+// "gpu", "control", "admin.sock": what a class is called in messages and JSON.
+std::string class_name(std::uint16_t device_class);
+
+// The same with a GPU's index: "gpu0".
+std::string device_name(std::uint16_t device_class, std::uint16_t index);
+
+}  // namespace ds01::devices

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "identity/users.h"
+
+#include <grp.h>
+#include <pwd.h>
+
+#include <cerrno>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/files.h"
+
+namespace ds01::identity {
+namespace {
+
+// Calls one of the get…_r functions with a buffer that grows until the entry fits.
+template <class Entry, class Call>
+Result<bool> look_up(Entry& entry, std::vector<char>& buffer, Call call) {
+  Entry* found = nullptr;
+  buffer.resize(4096);
+  int error;
+  while ((error = call(&entry, buffer.data(), buffer.size(), &found)) == ERANGE && buffer.size() < (1U << 24))
+    buffer.resize(buffer.size() * 2);
+  // "Not found" comes as success without an entry, or as one of these (getpwnam_r(3), NOTES).
+  if (error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM) return found != nullptr;
+  return fail_errno("name service", error);
+}
+
+Result<group> find_group(const std::string& name, std::vector<char>& buffer) {
+  group entry = {};
+  DS01_TRY(const bool found, look_up(entry, buffer, [&](auto... rest) { return ::getgrnam_r(name.c_str(), rest...); }));
+  if (!found) return fail(ErrorCode::not_found, fmt::format("no such group: {}", name));
+  return entry;
+}
+
+}  // namespace
+
+Result<uid_t> SystemUsers::uid_of(const std::string& name) const {
+  passwd entry = {};
+  std::vector<char> buffer;
+  DS01_TRY(const bool found, look_up(entry, buffer, [&](auto... rest) { return ::getpwnam_r(name.c_str(), rest...); }));
+  if (!found) return fail(ErrorCode::not_found, fmt::format("no such user: {}", name));
+  return entry.pw_uid;
+}
+
+Result<std::string> SystemUsers::name_of(uid_t uid) const {
+  passwd entry = {};
+  std::vector<char> buffer;
+  DS01_TRY(const bool found, look_up(entry, buffer, [&](auto... rest) { return ::getpwuid_r(uid, rest...); }));
+  if (!found) return fail(ErrorCode::not_found, fmt::format("no user has uid {}", uid));
+  return std::string(entry.pw_name);
+}
+
+Result<std::set<uid_t>> SystemUsers::members_of(const std::string& name) const {
+  std::vector<char> buffer;
+  DS01_TRY(const auto entry, find_group(name, buffer));
+  std::set<uid_t> members;
+  for (char** member = entry.gr_mem; *member != nullptr; ++member)
+    if (const auto uid = uid_of(*member)) members.insert(*uid);
+  ::setpwent();
+  while (const passwd* user = ::getpwent())
+    if (user->pw_gid == entry.gr_gid) members.insert(user->pw_uid);
+  ::endpwent();
+  return members;
+}
+
+Result<gid_t> SystemUsers::gid_of(const std::string& name) const {
+  std::vector<char> buffer;
+  DS01_TRY(const auto entry, find_group(name, buffer));
+  return entry.gr_gid;
+}
+
+Result<uid_t> find_uid(const Users& users, const std::string& text) {
+  if (!text.starts_with("uid:")) return users.uid_of(text);
+  const auto number = parse_number(std::string_view(text).substr(4));
+  if (!number || *number >= ~uid_t{0}) return fail(ErrorCode::invalid, fmt::format("'{}' is not a uid: write uid:N", text));
+  return static_cast<uid_t>(*number);
+}
+
+std::string display_name(const Users& users, uid_t uid) {
+  const auto name = users.name_of(uid);
+  return name ? *name : fmt::format("uid:{}", uid);
+}
+
+}  // namespace ds01::identity

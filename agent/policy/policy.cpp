@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy/policy.h"
+
+#include <array>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace ds01::policy {
+namespace {
+
+constexpr std::uint32_t kBlock = 1U << DS01_BLOCK_BITS;
+
+std::uint16_t kernel_class(config::DeviceClass device_class) {
+  switch (device_class) {
+    case config::DeviceClass::gpu: return DS01_CLASS_GPU;
+    case config::DeviceClass::control: return DS01_CLASS_CONTROL;
+    case config::DeviceClass::compute: return DS01_CLASS_COMPUTE;
+    case config::DeviceClass::capability: return DS01_CLASS_CAPABILITY;
+    case config::DeviceClass::fabric: return DS01_CLASS_FABRIC;
+    case config::DeviceClass::dri: return DS01_CLASS_DRI;
+  }
+  std::unreachable();
+}
+
+std::uint8_t kernel_mode(config::Mode mode) {
+  switch (mode) {
+    case config::Mode::disabled: return DS01_MODE_DISABLED;
+    case config::Mode::monitoring: return DS01_MODE_MONITORING;
+    case config::Mode::full: return DS01_MODE_FULL;
+  }
+  std::unreachable();
+}
+
+// Keeps one rule per key. Where ranges overlap the first one stands, so a configuration's order decides.
+class Rules {
+ public:
+  ds01_rule& at(std::uint32_t kind, std::uint64_t id, std::uint32_t sub = 0) {
+    return rules_[{kind, id, sub}];
+  }
+  bool add(std::uint32_t kind, std::uint64_t id, const ds01_rule& rule) {
+    return rules_.try_emplace({kind, id, 0}, rule).second;
+  }
+  std::vector<Rule> list() const {
+    std::vector<Rule> rules;
+    for (const auto& [key, rule] : rules_)
+      rules.push_back({{std::get<1>(key), std::get<0>(key), std::get<2>(key)}, rule});
+    return rules;
+  }
+
+ private:
+  std::map<std::tuple<std::uint32_t, std::uint64_t, std::uint32_t>, ds01_rule> rules_;
+};
+
+// Whole blocks of minors become one rule, unless each minor has an index of its own.
+void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) {
+  rule.device_class = kernel_class(range.device_class);
+  if (range.index_is_minor) rule.flags |= DS01_INDEXED;
+  for (std::uint32_t minor = range.first_minor; minor <= range.last_minor;) {
+    const auto device = DS01_DEV(range.major, minor);
+    if (!range.index_is_minor && minor % kBlock == 0 && minor + kBlock - 1 <= range.last_minor) {
+      rules.add(DS01_RULE_BLOCK, device >> DS01_BLOCK_BITS, rule);
+      minor += kBlock;
+      continue;
+    }
+    rule.index = range.index_is_minor ? static_cast<std::uint16_t>(minor) : std::uint16_t{0};
+    rules.add(DS01_RULE_DEVICE, device, rule);
+    ++minor;
+  }
+}
+
+void add_cgroups(Rules& rules, const Resolved& resolved) {
+  for (const auto& cgroup : resolved.allowed_cgroups) rules.at(DS01_RULE_CGROUP, cgroup.id).flags |= DS01_ALLOW;
+  for (const auto& cgroup : resolved.exempt_cgroups) rules.at(DS01_RULE_CGROUP, cgroup.id).flags |= DS01_EXEMPT;
+  for (const auto& [cgroup, uid] : resolved.exempt_pairs) {
+    rules.at(DS01_RULE_CGROUP, cgroup.id).flags |= DS01_PAIRED;
+    rules.at(DS01_RULE_CGROUP_UID, cgroup.id, uid).flags |= DS01_EXEMPT;
+  }
+}
+
+std::uint64_t depth_mask(const Resolved& resolved) {
+  std::uint64_t depths = 0;
+  for (const auto& cgroup : resolved.allowed_cgroups) depths |= std::uint64_t{1} << cgroup.depth;
+  for (const auto& cgroup : resolved.exempt_cgroups) depths |= std::uint64_t{1} << cgroup.depth;
+  for (const auto& [cgroup, uid] : resolved.exempt_pairs) depths |= std::uint64_t{1} << cgroup.depth;
+  return depths;
+}
+
+ds01_rule object_rule(const Resolved& resolved, const ModeState& mode) {
+  ds01_rule rule = {};
+  rule.depths = depth_mask(resolved);
+  rule.mode = kernel_mode(mode.mode);
+  rule.mode_after = kernel_mode(mode.after);
+  rule.mode_until = mode.until ? static_cast<std::uint64_t>(mode.until->time_since_epoch().count()) : DS01_NEVER;
+  return rule;
+}
+
+// Looks names up and remembers what did not resolve.
+class Resolver {
+ public:
+  Resolver(const identity::Users& users, const identity::Cgroups& cgroups, std::vector<std::string>& warnings)
+      : users_(users), cgroups_(cgroups), warnings_(warnings) {}
+
+  std::optional<uid_t> user(const std::string& name, std::string_view key) {
+    return keep(identity::find_uid(users_, name), key);
+  }
+  void users(const std::vector<std::string>& names, std::string_view key, std::set<uid_t>& uids) {
+    for (const auto& name : names)
+      if (const auto uid = user(name, key)) uids.insert(*uid);
+  }
+  void groups(const std::vector<std::string>& names, std::string_view key, std::set<uid_t>& uids) {
+    for (const auto& name : names)
+      if (auto members = keep(users_.members_of(name), key)) uids.merge(*members);
+  }
+  std::optional<identity::Cgroup> cgroup(const std::string& path, std::string_view key) {
+    const auto found = cgroups_.find(path);
+    if (!found && found.error().code == ErrorCode::not_found) return std::nullopt;
+    return keep(found, key);
+  }
+  std::vector<identity::Cgroup> cgroups(const std::vector<std::string>& paths, std::string_view key) {
+    std::vector<identity::Cgroup> found;
+    for (const auto& path : paths)
+      if (const auto one = cgroup(path, key)) found.push_back(*one);
+    return found;
+  }
+
+ private:
+  template <class T>
+  std::optional<T> keep(const Result<T>& result, std::string_view key) {
+    if (result) return *result;
+    warnings_.push_back(fmt::format("{}: {}, ignoring it", key, result.error().message));
+    return std::nullopt;
+  }
+
+  const identity::Users& users_;
+  const identity::Cgroups& cgroups_;
+  std::vector<std::string>& warnings_;
+};
+
+}  // namespace
+
+Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
+                         const identity::Cgroups& cgroups) {
+  Resolved resolved;
+  DS01_TRY(resolved.devices, devices::resolve(config.devices, majors));
+  Resolver look_up(users, cgroups, resolved.warnings);
+  look_up.users(config.deny_users, "deny.users", resolved.denied_uids);
+  look_up.users(config.exempt_users, "exempt.users", resolved.exempt_uids);
+  look_up.groups(config.exempt_groups, "exempt.groups", resolved.exempt_uids);
+  resolved.allowed_cgroups = look_up.cgroups(config.allow_cgroups, "allow.cgroups");
+  resolved.exempt_cgroups = look_up.cgroups(config.exempt_cgroups, "exempt.cgroups");
+  for (const auto& rule : config.exempt_rules) {
+    const auto cgroup = look_up.cgroup(rule.cgroup, "exempt.rules");
+    const auto uid = look_up.user(rule.user, "exempt.rules");
+    if (cgroup && uid) resolved.exempt_pairs.emplace_back(*cgroup, *uid);
+  }
+  return resolved;
+}
+
+std::set<std::string> named_cgroups(const config::Config& config) {
+  std::set<std::string> paths(config.allow_cgroups.begin(), config.allow_cgroups.end());
+  paths.insert(config.exempt_cgroups.begin(), config.exempt_cgroups.end());
+  for (const auto& rule : config.exempt_rules) paths.insert(rule.cgroup);
+  return paths;
+}
+
+std::vector<Rule> compile(const Resolved& resolved, const ModeState& mode,
+                                  const std::vector<ds01_rule_key>& sockets) {
+  Rules rules;
+  for (const auto& range : resolved.devices) add_range(rules, range, object_rule(resolved, mode));
+  for (const auto uid : resolved.exempt_uids) rules.at(DS01_RULE_UID, uid).flags |= DS01_EXEMPT;
+  for (const auto uid : resolved.denied_uids)
+    if (uid != 0) rules.at(DS01_RULE_UID, uid).flags |= DS01_DENY;
+  add_cgroups(rules, resolved);
+
+  auto list = rules.list();
+  ds01_rule socket_rule = {};
+  socket_rule.device_class = DS01_CLASS_ADMIN_SOCKET;
+  socket_rule.mode = DS01_MODE_FULL;
+  socket_rule.mode_until = DS01_NEVER;
+  for (const auto& key : sockets) list.push_back({key, socket_rule});
+  return list;
+}
+
+}  // namespace ds01::policy
