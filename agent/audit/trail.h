@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// The audit trail: turns what happened into entries and hands them to the sinks. One thread.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "audit/entry.h"
+#include "audit/limiter.h"
+#include "audit/sinks.h"
+#include "config/config.h"
+#include "ds01/abi.h"
+#include "grants/grant.h"
+#include "identity/cgroups.h"
+#include "identity/users.h"
+
+namespace ds01::audit {
+
+class Trail {
+ public:
+  struct Deps {
+    const Clock& clock;
+    const identity::Users& users;
+    const identity::Cgroups& cgroups;
+    std::filesystem::path proc;
+    std::function<void(const Error&)> on_loss;  // a sink lost a line
+  };
+  Trail(Deps deps, const config::Audit& settings);
+
+  // New limits and sinks. A sink that cannot be opened is reported through on_loss, and tried again at reopen().
+  void configure(const config::Audit& settings);
+  void reopen();
+
+  void denial(const ds01_event& event);
+  // Summaries of the windows that are over; all of them at the end.
+  void close_windows(const std::map<uid_t, std::uint64_t>& totals, bool final);
+
+  void granted(const grants::Grant& grant);
+  void revoked(const grants::Grant& grant, const grants::Actor& actor, const std::string& reason);
+  void expired(const grants::Grant& grant);
+  void mode_changed(const std::string& text, const grants::Actor& actor);
+  void refused(uid_t uid, pid_t pid, const std::string& what);
+  void started(const std::string& text);
+  void stopped();
+  void reloaded(const std::string& text, Level level);
+  void lost(std::uint64_t events);
+
+  std::uint64_t lines_lost() const { return lines_lost_; }
+
+ private:
+  using Fields = std::vector<std::pair<std::string, std::string>>;
+  void write(Kind kind, Level level, std::string message, Fields fields);
+  Fields grant_fields(const grants::Grant& grant) const;
+
+  Deps deps_;
+  Limiter limiter_;
+  std::vector<std::unique_ptr<Sink>> sinks_;
+  JsonSink* json_ = nullptr;  // one of sinks_
+  std::uint64_t lines_lost_ = 0;
+};
+
+// "no grant", "the grant has ended": the middle of a denial's message and the text of `whoami`.
+std::string_view explain(std::uint8_t reason);
+
+}  // namespace ds01::audit

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ctl/client.h"
+
+#include <array>
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include "http/http.h"
+
+namespace ds01::ctl {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::chrono::seconds kTimeout(30);
+
+ErrorCode code_of(std::string_view name) {
+  static constexpr std::array<std::pair<std::string_view, ErrorCode>, 8> kNames{{
+      {"invalid", ErrorCode::invalid}, {"refused", ErrorCode::refused}, {"not_found", ErrorCode::not_found},
+      {"conflict", ErrorCode::conflict}, {"too_large", ErrorCode::too_large}, {"limited", ErrorCode::limited},
+      {"unavailable", ErrorCode::unavailable}, {"system", ErrorCode::system}}};
+  for (const auto& [known, code] : kNames)
+    if (known == name) return code;
+  return ErrorCode::system;
+}
+
+Error error_of(const json::value& value, unsigned status) {
+  const auto* object = value.if_object();
+  const auto* error = object != nullptr ? object->if_contains("error") : nullptr;
+  if (error == nullptr || !error->is_object()) return {ErrorCode::system, fmt::format("the agent answered with status {}", status)};
+  const auto field = [&](const char* key) {
+    const auto* text = error->as_object().if_contains(key);
+    return text != nullptr && text->is_string() ? std::string(text->as_string()) : std::string();
+  };
+  return {code_of(field("code")), field("message")};
+}
+
+Result<http::Response> send(const std::filesystem::path& runtime, const http::Request& request) {
+  auto response = http::request(runtime / "admin.sock", request, kTimeout);
+  if (response) return response;
+  // Not allowed in, or the kernel side is down and there is no admin.sock: agent.sock says which.
+  auto own = http::request(runtime / "agent.sock", request, kTimeout);
+  if (own || own.error().code != ErrorCode::unavailable) return own;
+  return fail(ErrorCode::unavailable, fmt::format("the agent is not reachable: {}; see systemctl status ds01d", own.error().message));
+}
+
+}  // namespace
+
+Result<Reply> Client::call(const std::string& method, const std::string& path, const std::string& query,
+                           const std::string& body) const {
+  DS01_TRY(const auto response, send(runtime_, {method, path, query, body}));
+  boost::system::error_code error;
+  auto value = json::parse(response.body, error);
+  if (error) return fail(ErrorCode::unavailable, "the agent's answer is not JSON; is something else listening?");
+  if (response.status >= 400) return std::unexpected(error_of(value, response.status));
+  return Reply{std::move(value), response.next_cursor};
+}
+
+}  // namespace ds01::ctl

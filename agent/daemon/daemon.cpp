@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/daemon.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <spdlog/spdlog.h>
+
+#include "audit/trail.h"
+#include "authz/authz.h"
+#include "control/api.h"
+#include "core/paths.h"
+#include "daemon/uevents.h"
+#include "enforcer/enforcer.h"
+#include "grants/service.h"
+#include "http/http.h"
+
+namespace ds01::daemon {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+constexpr std::size_t kExpiryBatch = 1000;
+constexpr auto kAccountsRefresh = 5min;  // group membership changes without an event
+constexpr auto kAuditTick = 60s;
+
+class Daemon {
+ public:
+  Daemon(const Options& options, config::Config config, std::filesystem::path cgroup_root, identity::CgroupWatch watch)
+      : options_(options),
+        cgroups_(std::move(cgroup_root)),
+        cgroup_watch_(std::move(watch)),
+        enforcer_({clock_, users_, cgroups_, {paths::kProc, paths::kLsmList, options.runtime}}, config),
+        grants_({enforcer_, clock_, users_, cgroups_, [] { return devices::list_gpus(paths::kProc); }}, config.grants),
+        trail_({clock_, users_, cgroups_, paths::kProc, [](const Error& error) { spdlog::error("audit: {}", error.message); }},
+               config.audit),
+        api_({enforcer_, grants_, trail_, clock_, users_, clock_.wall(), [this] { arm_expiry(); }}) {}
+
+  Status start();
+  void run() { io_.run(); }
+  void finish();
+
+ private:
+  Status serve(const char* name, authz::Socket socket);
+  void attach();
+  http::Response answer(authz::Socket socket, const http::Peer& peer, const http::Request& request);
+  void find_admins();
+  void refresh(const char* cause);
+  void reload();
+  void on_events();
+  void on_signal();
+  void arm_expiry();
+  void arm_refresh();
+  void arm_audit();
+  void close_audit_windows(bool final);
+  void watch(asio::posix::stream_descriptor& descriptor, std::function<void()> react);
+
+  Options options_;
+  asio::io_context io_{1};
+  SystemClock clock_;
+  identity::SystemUsers users_;
+  identity::Cgroups cgroups_;
+  identity::CgroupWatch cgroup_watch_;
+  enforcer::Enforcer enforcer_;
+  grants::Service grants_;
+  audit::Trail trail_;
+  control::Api api_;
+  std::set<uid_t> admins_;
+  std::uint64_t lost_reported_ = 0;
+  std::vector<std::unique_ptr<http::Server>> servers_;
+  std::vector<std::filesystem::path> served_;
+  asio::signal_set signals_{io_, SIGTERM, SIGINT, SIGHUP};
+  asio::steady_timer expiry_{io_};
+  asio::steady_timer refresh_timer_{io_};
+  asio::steady_timer audit_timer_{io_};
+  // Descriptors that others own; released, not closed, at the end.
+  asio::posix::stream_descriptor events_{io_};
+  asio::posix::stream_descriptor cgroup_events_{io_};
+  asio::posix::stream_descriptor uevents_{io_};
+};
+
+// Calls `react` each time the descriptor is readable.
+void Daemon::watch(asio::posix::stream_descriptor& descriptor, std::function<void()> react) {
+  descriptor.async_wait(asio::posix::descriptor_base::wait_read, [this, &descriptor, react](boost::system::error_code error) {
+    if (error) return;
+    react();
+    watch(descriptor, react);
+  });
+}
+
+Status Daemon::start() {
+  for (const auto& warning : enforcer_.config().without_effect)
+    spdlog::warn("{}: '{}' has no effect in this version", options_.config.string(), warning);
+  find_admins();
+  DS01_CHECK(serve("agent.sock", authz::Socket::agent));
+  on_signal();
+  attach();
+  if (!enforcer_.attached()) return {};
+  DS01_CHECK(serve("admin.sock", authz::Socket::admin));
+
+  events_.assign(enforcer_.events_fd());
+  watch(events_, [this] { on_events(); });
+  cgroup_events_.assign(cgroup_watch_.fd());
+  watch(cgroup_events_, [this] {
+    cgroup_watch_.drain();
+    refresh("cgroups");
+  });
+  DS01_TRY(Fd uevents, open_uevents());
+  uevents_.assign(uevents.release());
+  watch(uevents_, [this] {
+    if (drain_uevents(uevents_.native_handle())) refresh("devices");
+  });
+  refresh("start");
+  arm_refresh();
+  arm_audit();
+  sd_notify(0, "READY=1");
+  spdlog::info("enforcing: mode {}", config::to_string(enforcer_.mode_now()));
+  return {};
+}
+
+void Daemon::attach() {
+  const auto started = enforcer_.start();
+  for (const auto& warning : enforcer_.resolved().warnings) spdlog::warn("{}", warning);
+  if (started) {
+    trail_.started(fmt::format("ds01d {} gates GPU devices, mode {}", DS01_VERSION, config::to_string(enforcer_.mode_now())));
+    return;
+  }
+  spdlog::critical("NOT ENFORCING: {}", started.error().message);
+  trail_.started(fmt::format("ds01d {} is NOT enforcing: {}", DS01_VERSION, started.error().message));
+  sd_notifyf(0, "STATUS=Not enforcing: %s", started.error().message.c_str());
+}
+
+Status Daemon::serve(const char* name, authz::Socket socket) {
+  const bool admin = socket == authz::Socket::admin;
+  const auto path = options_.runtime / name;
+  gid_t group = 0;
+  if (admin && !enforcer_.config().admin_groups.empty())
+    group = users_.gid_of(enforcer_.config().admin_groups.front()).value_or(0);
+  // The gate learns of admin.sock before the first connection can be made.
+  DS01_TRY(auto listener, http::listen_unix(path, admin ? 0660 : 0666, group,
+                                            [&] { return admin ? enforcer_.guard(path) : Status{}; }));
+  served_.push_back(path);
+  servers_.push_back(std::make_unique<http::Server>(
+      io_, std::move(listener), http::Limits{},
+      [this, socket](const http::Peer& peer, const http::Request& request) { return answer(socket, peer, request); },
+      [this](const http::Rejection& rejection) { trail_.refused(rejection.peer.uid, rejection.peer.pid, rejection.reason); }));
+  return {};
+}
+
+http::Response Daemon::answer(authz::Socket socket, const http::Peer& peer, const http::Request& request) {
+  const auto facts = authz::collect(paths::kProc, socket, peer);
+  const authz::Caller caller{{peer.uid, identity::display_name(users_, peer.uid), facts.login_uid},
+                             peer.pid,
+                             authz::is_admin(facts, admins_),
+                             facts.proven_host,
+                             facts.cgroup};
+  return api_.handle(caller, request);
+}
+
+void Daemon::find_admins() {
+  admins_.clear();
+  for (const auto& name : enforcer_.config().admin_users)
+    if (const auto uid = identity::find_uid(users_, name)) admins_.insert(*uid);
+  for (const auto& name : enforcer_.config().admin_groups)
+    if (auto members = users_.members_of(name)) admins_.merge(*members);
+}
+
+// Something the policy depends on may have changed. A failure keeps the policy in force and is tried again.
+void Daemon::refresh(const char* cause) {
+  // Watch first, look second: what changes in between is seen by one or the other.
+  cgroup_watch_.watch(cgroups_.root(), policy::named_cgroups(enforcer_.config()));
+  if (const auto refreshed = enforcer_.refresh(); !refreshed)
+    spdlog::error("after a change of {}: {}; the policy in force stays", cause, refreshed.error().message);
+}
+
+void Daemon::reload() {
+  auto config = config::load(options_.config);
+  auto applied = config ? enforcer_.apply(*config) : Status(std::unexpected(config.error()));
+  if (!applied) {
+    spdlog::error("{}; the running configuration stays", applied.error().message);
+    trail_.reopen();
+    trail_.reloaded(fmt::format("configuration refused, the running one stays: {}", applied.error().message),
+                    audit::Level::error);
+    return;
+  }
+  grants_.set_settings(config->grants);
+  trail_.configure(config->audit);
+  find_admins();
+  refresh("configuration");
+  for (const auto& warning : enforcer_.resolved().warnings) spdlog::warn("{}", warning);
+  trail_.reloaded(fmt::format("configuration {} loaded, mode {}", options_.config.string(),
+                              config::to_string(enforcer_.mode_now())),
+                  audit::Level::notice);
+}
+
+void Daemon::on_signal() {
+  signals_.async_wait([this](boost::system::error_code error, int signal) {
+    if (error) return;
+    if (signal != SIGHUP) return io_.stop();
+    sd_notify(0, "RELOADING=1");
+    reload();
+    sd_notify(0, "READY=1");
+    on_signal();
+  });
+}
+
+void Daemon::on_events() {
+  const auto taken = enforcer_.consume_events([this](const ds01_event& event) {
+    if (event.device_class != DS01_CLASS_SELFTEST) trail_.denial(event);
+  });
+  if (!taken) spdlog::error("{}", taken.error().message);
+  const auto lost = enforcer_.losses()[DS01_LOST_EVENTS];
+  if (lost == lost_reported_) return;
+  trail_.lost(lost - lost_reported_);
+  lost_reported_ = lost;
+}
+
+// The kernel has denied since the deadline; this tidies up and tells.
+void Daemon::arm_expiry() {
+  const auto next = grants_.next_end();
+  if (!next) {
+    expiry_.cancel();
+    return;
+  }
+  expiry_.expires_after(std::max<BootClock::duration>(*next - clock_.boot(), 0ns));
+  expiry_.async_wait([this](boost::system::error_code error) {
+    if (error) return;
+    const auto expired = grants_.expire(kExpiryBatch);
+    for (const auto& grant : expired) trail_.expired(grant);
+    arm_expiry();
+  });
+}
+
+void Daemon::arm_refresh() {
+  refresh_timer_.expires_after(kAccountsRefresh);
+  refresh_timer_.async_wait([this](boost::system::error_code error) {
+    if (error) return;
+    find_admins();
+    refresh("accounts");
+    arm_refresh();
+  });
+}
+
+void Daemon::arm_audit() {
+  audit_timer_.expires_after(kAuditTick);
+  audit_timer_.async_wait([this](boost::system::error_code error) {
+    if (error) return;
+    close_audit_windows(false);
+    arm_audit();
+  });
+}
+
+void Daemon::close_audit_windows(bool final) {
+  const auto counts = enforcer_.counts();
+  if (!counts) {
+    spdlog::error("{}", counts.error().message);
+    return;
+  }
+  std::map<uid_t, std::uint64_t> totals;
+  for (const auto& row : *counts)
+    if (row.key.device_class != DS01_CLASS_SELFTEST)
+      totals[row.key.uid] += row.value.verdicts[DS01_DENIED] + row.value.verdicts[DS01_WOULD_DENY];
+  trail_.close_windows(totals, final);
+}
+
+void Daemon::finish() {
+  sd_notify(0, "STOPPING=1");
+  if (enforcer_.attached()) {
+    on_events();
+    close_audit_windows(true);
+  }
+  events_.release();
+  cgroup_events_.release();
+  trail_.stopped();
+  for (const auto& path : served_) ::unlink(path.c_str());
+}
+
+Status make_runtime_folder(const std::filesystem::path& folder) {
+  if (::mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST) return fail_errno(folder.string());
+  return {};
+}
+
+}  // namespace
+
+Status run(const Options& options) {
+  DS01_TRY(auto config, config::load(options.config));
+  DS01_TRY(auto cgroup_root, identity::find_cgroup_root(paths::kMounts));
+  DS01_TRY(auto watch, identity::CgroupWatch::make());
+  DS01_CHECK(make_runtime_folder(options.runtime));
+  Daemon daemon(options, std::move(config), std::move(cgroup_root), std::move(watch));
+  DS01_CHECK(daemon.start());
+  daemon.run();
+  daemon.finish();
+  return {};
+}
+
+}  // namespace ds01::daemon

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/options.h"
+
+#include <getopt.h>
+
+#include <fmt/format.h>
+
+namespace ds01::daemon {
+
+std::string usage() {
+  return "usage: ds01d [--config FILE]\n"
+         "       ds01d --check-config FILE    say what is wrong with FILE and exit: 0 valid, 1 not\n"
+         "       ds01d --version | --help\n";
+}
+
+Result<Options> parse_options(int argc, char** argv, const char* runtime_dir) {
+  static constexpr option kLong[] = {
+      {"config", required_argument, nullptr, 'c'},  {"check-config", required_argument, nullptr, 'C'},
+      {"version", no_argument, nullptr, 'v'},       {"help", no_argument, nullptr, 'h'},
+      {nullptr, 0, nullptr, 0},
+  };
+  Options options;
+  if (runtime_dir != nullptr && *runtime_dir != '\0') options.runtime = runtime_dir;
+  ::opterr = 0;
+  ::optind = 1;
+  for (int choice; (choice = ::getopt_long(argc, argv, ":", kLong, nullptr)) != -1;) {
+    switch (choice) {
+      case 'c': options.config = ::optarg; break;
+      case 'C':
+        options.config = ::optarg;
+        options.action = Options::Action::check_config;
+        break;
+      case 'v': options.action = Options::Action::version; break;
+      case 'h': options.action = Options::Action::help; break;
+      case ':': return fail(ErrorCode::invalid, fmt::format("{} needs a value", argv[::optind - 1]));
+      default: return fail(ErrorCode::invalid, fmt::format("unknown option {}", argv[::optind - 1]));
+    }
+  }
+  if (::optind < argc) return fail(ErrorCode::invalid, fmt::format("unexpected argument {}", argv[::optind]));
+  return options;
+}
+
+}  // namespace ds01::daemon

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// A grant as a record: who may use what, until when, and who said so. Plain data.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "core/clock.h"
+#include "devices/devices.h"
+
+namespace ds01::grants {
+
+struct Subject {
+  enum class Kind { user, cgroup };
+  Kind kind = Kind::user;
+  uid_t uid = 0;               // user
+  std::string name;            // user: the account's name when granted; empty if the uid has none
+  std::string path;            // cgroup
+  std::uint64_t cgroup_id = 0;
+  unsigned cgroup_depth = 0;
+
+  // "alice", "uid:1000" or "cgroup:/path": what an admin would type.
+  std::string display() const;
+};
+
+// Who acts: the uid that called, and the person who once logged in to become it.
+struct Actor {
+  uid_t uid = 0;
+  std::string name;
+  std::optional<uid_t> login_uid;
+};
+
+enum class State { active, expired, revoked, suspended };
+std::string_view to_string(State state);
+
+struct Grant {
+  std::uint64_t number = 0;  // "g-NUMBER"
+  Subject subject;
+  std::optional<std::vector<devices::Gpu>> gpus;  // none: all of them
+  WallTime created;
+  std::optional<BootTime> ends;  // none: permanent. The authority; the kernel compares with this
+  WallTime ends_wall;            // the same moment for people; of an ended grant, when it really ended
+  config::OnExpiry on_expiry = config::OnExpiry::cut;
+  Actor granted_by;
+  std::string reason;
+  State state = State::active;
+
+  std::string id() const { return "g-" + std::to_string(number); }
+  std::string scope() const;  // "all GPUs", "GPU 0, 2"
+};
+
+}  // namespace ds01::grants

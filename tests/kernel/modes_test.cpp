@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// The three modes, policy changes under load, and what a policy change must never do.
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <atomic>
+#include <thread>
+
+#include "harness.h"
+
+namespace ds01::test {
+namespace {
+
+class Modes : public WithAgent {
+ protected:
+  void TearDown() override { EXPECT_EQ(ctl({"mode", "--default"}).code, 0); }
+};
+
+TEST_F(Modes, FullDeniesAndReports) {
+  expect_denied(kAlice, [] { return open_as({.uid = kAlice}); });
+}
+
+TEST_F(Modes, MonitoringAllowsAndReports) {
+  EXPECT_EQ(ctl({"mode", "monitoring"}).code, 0);
+  const auto before = denials_of(kAlice);
+  EXPECT_EQ(open_as({.uid = kAlice}), 0);
+  EXPECT_EQ(denials_of(kAlice), (Denials{before.denied, before.would_deny + 1}));
+  const auto line = agent().wait_for_audit("denial", [](const json::object& entry) {
+    return entry.at("unmapped").at("verdict").as_string() == "would-deny";
+  });
+  EXPECT_EQ(line.at("disposition").as_string(), "Detected");
+}
+
+TEST_F(Modes, DisabledAllowsAndCountsNothing) {
+  EXPECT_EQ(ctl({"mode", "disabled"}).code, 0);
+  expect_allowed(kAlice, [] { return open_as({.uid = kAlice}); });
+  agent().wait_for_audit("mode", [](const json::object& line) {
+    return line.at("message").as_string().find("disabled") != json::string::npos;
+  });
+}
+
+TEST_F(Modes, TemporaryModeEndsInTheKernel) {
+  EXPECT_EQ(ctl({"mode", "disabled", "--for", "1s"}).code, 0);
+  EXPECT_EQ(ctl_json({"mode"}).at("gpu").at("mode").as_string(), "disabled");
+  int allowed = 0;
+  while (open_as({.uid = kAlice}) == 0) ++allowed;  // ends when the second is over
+  EXPECT_GT(allowed, 0);
+  EXPECT_EQ(ctl_json({"mode"}).at("gpu").at("mode").as_string(), "full");
+}
+
+// Somebody who is never allowed opens in a tight loop on one CPU while the policy and the grants change on another.
+class Attacker {
+ public:
+  Attacker() {
+    shared_ = static_cast<Shared*>(
+        ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    child_ = ::fork();
+    if (child_ != 0) return;
+    run_as({.uid = kAlice}, [this] {
+      while (!shared_->stop) {
+        shared_->tries += 1;
+        if (open_errno(kGpu0) == 0) shared_->successes += 1;
+      }
+      return 0;
+    });
+    ::_exit(0);
+  }
+  // Ends the loop and returns how many opens succeeded.
+  long finish() {
+    while (shared_->tries < 100) std::this_thread::yield();
+    shared_->stop = true;
+    ::waitpid(child_, nullptr, 0);
+    return shared_->successes;
+  }
+
+ private:
+  struct Shared {
+    std::atomic<bool> stop;
+    std::atomic<long> tries;
+    std::atomic<long> successes;
+  };
+  Shared* shared_;
+  pid_t child_;
+};
+
+TEST_F(Modes, PolicySwapsLetNobodyThrough) {
+  Attacker attacker;
+  std::string other = kRichConfig;
+  other.replace(other.find("/exempt.slice"), 13, "/another.slice");
+  for (int i = 0; i < 30; ++i) agent().reload(i % 2 == 0 ? other : kRichConfig);
+  EXPECT_EQ(attacker.finish(), 0);
+}
+
+TEST_F(Modes, GrantsToOthersLetNobodyThrough) {
+  Attacker attacker;
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_EQ(ctl({"grant", "bob", "1h"}).code, 0);
+    EXPECT_EQ(ctl({"grant", "bob", "2h"}).code, 0);
+    EXPECT_EQ(ctl({"revoke", "bob"}).code, 0);
+  }
+  EXPECT_EQ(attacker.finish(), 0);
+}
+
+TEST_F(Modes, RefusedConfigurationLeavesPolicyInForce) {
+  agent().reload("version: 1\nmode: full\nallow: {cgroups: [/]}\n");
+  expect_denied(kAlice, [] { return open_as({.uid = kAlice}); });
+  agent().reload("mode: {");
+  expect_denied(kAlice, [] { return open_as({.uid = kAlice}); });
+  const auto lines = agent().audit("reload");
+  ASSERT_FALSE(lines.empty());
+  EXPECT_NE(lines.back().at("message").as_string().find("the running one stays"), json::string::npos);
+  agent().reload(kRichConfig);
+}
+
+TEST_F(Modes, ReloadKeepsGrants) {
+  EXPECT_EQ(ctl({"grant", "alice", "1h"}).code, 0);
+  agent().reload(kRichConfig);
+  EXPECT_EQ(open_as({.uid = kAlice}), 0);
+  EXPECT_EQ(ctl({"revoke", "alice"}).code, 0);
+}
+
+}  // namespace
+}  // namespace ds01::test
