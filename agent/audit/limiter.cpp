@@ -27,6 +27,9 @@ std::vector<Limiter::Summary> Limiter::close(BootTime now, const std::map<uid_t,
     summaries.push_back({uid, total - known});
     user.reported += total - known;
   }
+  // A user without a total (the kernel's count map was full) gets no summary, but a new window all the same.
+  for (auto& [uid, user] : users_)
+    if (user.opened && (final || now - *user.opened >= window_)) user.opened.reset();
   return summaries;
 }
 

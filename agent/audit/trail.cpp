@@ -45,12 +45,13 @@ std::string_view explain(std::uint8_t reason) {
 }
 
 Trail::Trail(Deps deps, const config::Audit& settings)
-    : deps_(std::move(deps)), limiter_(settings.limit, settings.window) {
+    : deps_(std::move(deps)), limiter_(settings.limit, settings.window), refusals_(settings.limit, settings.window) {
   configure(settings);
 }
 
 void Trail::configure(const config::Audit& settings) {
   limiter_.configure(settings.limit, settings.window);
+  refusals_.configure(settings.limit, settings.window);
   sinks_.clear();
   json_ = nullptr;
   if (settings.journald) sinks_.push_back(std::make_unique<JournalSink>());
@@ -106,10 +107,15 @@ void Trail::denial(const ds01_event& event) {
 }
 
 void Trail::close_windows(const std::map<uid_t, std::uint64_t>& totals, bool final) {
-  for (const auto& summary : limiter_.close(deps_.clock.boot(), totals, final)) {
+  summarize(limiter_.close(deps_.clock.boot(), totals, final), "denied");
+  summarize(refusals_.close(deps_.clock.boot(), refusal_totals_, final), "refused by the control API");
+}
+
+void Trail::summarize(const std::vector<Limiter::Summary>& summaries, std::string_view what) {
+  for (const auto& summary : summaries) {
     const auto user = identity::display_name(deps_.users, summary.uid);
     write(Kind::summary, Level::notice,
-          fmt::format("{} was denied {} more times than the log shows", user, summary.suppressed),
+          fmt::format("{} was {} {} more times than the log shows", user, what, summary.suppressed),
           {{"user", user},
            {"uid", std::to_string(summary.uid)},
            {"verdict", "denied"},
@@ -157,6 +163,8 @@ void Trail::mode_changed(const std::string& text, const grants::Actor& actor) {
 }
 
 void Trail::refused(uid_t uid, pid_t pid, const std::string& what) {
+  ++refusal_totals_[uid];
+  if (refusals_.admit(uid, deps_.clock.boot()) == Tier::suppressed) return;
   const auto user = identity::display_name(deps_.users, uid);
   write(Kind::refused, Level::warning, fmt::format("{} (pid {}) was refused: {}", user, pid, what),
         {{"user", user}, {"uid", std::to_string(uid)}, {"pid", std::to_string(pid)}});

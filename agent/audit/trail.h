@@ -42,6 +42,7 @@ class Trail {
   void revoked(const grants::Grant& grant, const grants::Actor& actor, const std::string& reason);
   void expired(const grants::Grant& grant);
   void mode_changed(const std::string& text, const grants::Actor& actor);
+  // As often as a hostile client likes, so limited like denials.
   void refused(uid_t uid, pid_t pid, const std::string& what);
   void started(const std::string& text);
   void stopped();
@@ -52,11 +53,14 @@ class Trail {
 
  private:
   using Fields = std::vector<std::pair<std::string, std::string>>;
+  void summarize(const std::vector<Limiter::Summary>& summaries, std::string_view what);
   void write(Kind kind, Level level, std::string message, Fields fields);
   Fields grant_fields(const grants::Grant& grant) const;
 
   Deps deps_;
   Limiter limiter_;
+  Limiter refusals_;
+  std::map<uid_t, std::uint64_t> refusal_totals_;
   std::vector<std::unique_ptr<Sink>> sinks_;
   JsonSink* json_ = nullptr;  // one of sinks_
   std::uint64_t lines_lost_ = 0;

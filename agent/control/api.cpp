@@ -202,7 +202,8 @@ Api::Reply Api::get_whoami(const Call& call) {
   else if (const auto slice = allowed_cgroup(deps_.enforcer.config(), call.caller.cgroup); !slice.empty()) allow(fmt::format("in the allowed cgroup {}", slice));
   else if (!call.caller.on_host) why = "in a container outside the allowed cgroups, where rights of users do not count";
   else if (grant != nullptr) allow(fmt::format("{} for {}", grant->id(), grant->scope()));
-  else if (mode == config::Mode::monitoring) allow("the gate only monitors; in full mode this would be denied");
+  if (access == "denied" && mode == config::Mode::monitoring)
+    allow(fmt::format("the gate only monitors; in full mode this would be denied: {}", why));
   return ok(object{{"user", call.caller.actor.name},
                    {"uid", uid},
                    {"admin", call.caller.admin},

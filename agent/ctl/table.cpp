@@ -13,12 +13,6 @@ constexpr std::size_t kNarrowest = 10;
 
 bool continues(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
 
-// Names and reasons come from users: nothing of theirs may drive the terminal.
-std::string harmless(std::string text) {
-  std::ranges::replace_if(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  return text;
-}
-
 std::string cut(const std::string& text, std::size_t width) {
   if (display_width(text) <= width) return text;
   std::size_t bytes = 0;
@@ -56,6 +50,19 @@ std::string line(const std::vector<std::string>& cells, const std::vector<std::s
 }
 
 }  // namespace
+
+// Names and reasons come from users: nothing of theirs may drive the terminal.
+std::string harmless(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : 0);
+    const bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;  // U+0080 to U+009F; U+009B starts an escape sequence
+    out += c < 0x20 || c == 0x7f || c1 ? '?' : text[i];
+    if (c1) ++i;
+  }
+  return out;
+}
 
 std::size_t display_width(std::string_view text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return !continues(c); }));

@@ -23,6 +23,9 @@ struct TableStyle {
 
 std::string render(const Table& table, const TableStyle& style);
 
+// `text` without what could drive a terminal: control characters, C1 ones as well, become '?'.
+std::string harmless(std::string_view text);
+
 // Columns that `text` takes: one per UTF-8 character. Control characters are replaced before.
 std::size_t display_width(std::string_view text);
 

@@ -12,12 +12,12 @@ namespace {
 
 namespace json = boost::json;
 
-// A field as text; "-" where it is null or missing.
+// A field as text that is safe to print; "-" where it is null or missing.
 std::string text(const json::value& value, std::string_view key) {
   const auto* object = value.if_object();
   const auto* field = object != nullptr ? object->if_contains(key) : nullptr;
   if (field == nullptr || field->is_null()) return "-";
-  return field->is_string() ? std::string(field->as_string()) : json::serialize(*field);
+  return harmless(field->is_string() ? std::string(field->as_string()) : json::serialize(*field));
 }
 
 const json::value& at(const json::value& value, std::string_view key) {
@@ -83,7 +83,7 @@ std::string denials_view(const json::array& denials, const TableStyle& style) {
 std::string mode_view(const json::value& modes) {
   std::string out;
   for (const auto& gate : modes.as_object()) {
-    out += fmt::format("{}: {}", std::string_view(gate.key()), text(gate.value(), "mode"));
+    out += fmt::format("{}: {}", harmless(gate.key()), text(gate.value(), "mode"));
     if (text(gate.value(), "until") != "-") out += fmt::format(" until {}", text(gate.value(), "until"));
     if (text(gate.value(), "mode") != text(gate.value(), "configured_mode"))
       out += fmt::format(" (configured: {})", text(gate.value(), "configured_mode"));

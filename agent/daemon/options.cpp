@@ -22,8 +22,9 @@ Result<Options> parse_options(int argc, char** argv, const char* runtime_dir) {
   Options options;
   if (runtime_dir != nullptr && *runtime_dir != '\0') options.runtime = runtime_dir;
   ::opterr = 0;
-  ::optind = 1;
-  for (int choice; (choice = ::getopt_long(argc, argv, ":", kLong, nullptr)) != -1;) {
+  ::optind = 0;  // glibc: start over, also in the middle of an argument
+  // '+': arguments keep their order, so the one that is read next can be named.
+  for (int choice, at = 1; (choice = ::getopt_long(argc, argv, "+:", kLong, nullptr)) != -1; at = ::optind) {
     switch (choice) {
       case 'c': options.config = ::optarg; break;
       case 'C':
@@ -32,8 +33,8 @@ Result<Options> parse_options(int argc, char** argv, const char* runtime_dir) {
         break;
       case 'v': options.action = Options::Action::version; break;
       case 'h': options.action = Options::Action::help; break;
-      case ':': return fail(ErrorCode::invalid, fmt::format("{} needs a value", argv[::optind - 1]));
-      default: return fail(ErrorCode::invalid, fmt::format("unknown option {}", argv[::optind - 1]));
+      case ':': return fail(ErrorCode::invalid, fmt::format("{} needs a value", argv[at]));
+      default: return fail(ErrorCode::invalid, fmt::format("unknown option {}", argv[at]));
     }
   }
   if (::optind < argc) return fail(ErrorCode::invalid, fmt::format("unexpected argument {}", argv[::optind]));

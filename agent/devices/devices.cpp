@@ -15,6 +15,8 @@ namespace {
 // mem, tty, console and pts: every program needs them.
 constexpr std::array kVital{1U, 4U, 5U, 136U};
 
+constexpr std::uint32_t kLastIndex = DS01_GPU_WORDS * 64 - 1;
+
 std::string_view trim(std::string_view text) {
   const auto first = text.find_first_not_of(" \t");
   if (first == std::string_view::npos) return {};
@@ -25,6 +27,9 @@ Status add_range(std::vector<DeviceRange>& ranges, const config::DeviceRule& rul
   if (std::ranges::find(kVital, major) != kVital.end())
     return fail(ErrorCode::invalid, fmt::format("{}: major {} is needed by every program; gating it would stop the machine",
                                                 rule.where, major));
+  if (rule.index_is_minor && rule.last_minor > kLastIndex)
+    return fail(ErrorCode::invalid, fmt::format("{}: 'index: minor' goes up to minor {}; give a smaller range or 'index: none'",
+                                                rule.where, kLastIndex));
   const DeviceRange range{major, rule.first_minor, rule.last_minor, rule.device_class, rule.index_is_minor};
   if (std::ranges::find(ranges, range) == ranges.end()) ranges.push_back(range);
   return {};
@@ -46,7 +51,8 @@ Majors parse_majors(std::string_view text) {
   bool characters = false;
   for (const auto raw : split(text, '\n')) {
     const auto line = trim(raw);
-    if (line.ends_with("devices:")) characters = line.starts_with("Character");
+    // The whole line: a driver's name may look like a heading, but a number stands before it.
+    if (line == "Character devices:" || line == "Block devices:") characters = line.starts_with("Character");
     const auto space = line.find(' ');
     if (!characters || space == std::string_view::npos) continue;
     const auto major = parse_number(line.substr(0, space));

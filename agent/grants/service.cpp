@@ -48,7 +48,7 @@ Result<devices::Gpu> pick_gpu(std::string_view text, const std::vector<devices::
   const auto found = std::ranges::find_if(known, [&](const devices::Gpu& gpu) {
     return number ? gpu.index == *number : gpu.uuid == text;
   });
-  if (found != known.end()) return *found;
+  if (found != known.end() && found->index < kGpuLimit) return *found;
   // Without the driver's list an index is taken at its word: the machine may be granted before the driver loads.
   if (number && known.empty() && *number < kGpuLimit) return devices::Gpu{static_cast<std::uint32_t>(*number), ""};
   if (!number && !text.starts_with("GPU-"))
@@ -207,7 +207,7 @@ const Grant* Service::active_for_uid(uid_t uid) const {
   return active_for(subject);
 }
 
-// A cgroup subject is found by its path, also when the cgroup itself is gone.
+// A cgroup subject is found by its path, also when the cgroup itself is gone. If there is a new one by now, that is meant.
 const Grant* Service::find_active(const std::string& text) const {
   if (is_grant_id(text)) {
     const auto number = parse_number(std::string_view(text).substr(2));
@@ -215,6 +215,8 @@ const Grant* Service::find_active(const std::string& text) const {
     return found == active_.end() ? nullptr : &found->second;
   }
   if (text.starts_with("cgroup:")) {
+    const auto living = resolve_cgroup(text.substr(7));
+    if (const auto* grant = living ? active_for(*living) : nullptr) return grant;
     const auto found = std::ranges::find_if(
         active_, [&](const auto& entry) { return entry.second.subject.display() == text; });
     return found == active_.end() ? nullptr : &found->second;

@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "core/files.h"
+#include "core/paths.h"
 #include "ds01/abi.h"
 
 namespace ds01::identity {
@@ -87,7 +88,7 @@ Result<std::filesystem::path> find_cgroup_root(const std::filesystem::path& moun
   DS01_TRY(const auto text, read_file(mounts, 1 << 20));
   for (const auto line : split(text, '\n')) {
     const auto fields = split(line, ' ');
-    if (fields.size() > 2 && fields[2] == "cgroup2" && fields[1].starts_with("/sys/fs/cgroup")) return fields[1];
+    if (fields.size() > 2 && fields[2] == "cgroup2" && fields[1].starts_with(paths::kCgroups)) return fields[1];
   }
   return fail(ErrorCode::unavailable, "no cgroup v2 hierarchy below /sys/fs/cgroup: boot with systemd.unified_cgroup_hierarchy=1");
 }

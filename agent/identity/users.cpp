@@ -37,6 +37,8 @@ Result<group> find_group(const std::string& name, std::vector<char>& buffer) {
 }  // namespace
 
 Result<uid_t> SystemUsers::uid_of(const std::string& name) const {
+  // The C interface would read "alice" from a name that goes on behind a NUL.
+  if (name.find('\0') != std::string::npos) return fail(ErrorCode::invalid, "a user name contains a NUL byte");
   passwd entry = {};
   std::vector<char> buffer;
   DS01_TRY(const bool found, look_up(entry, buffer, [&](auto... rest) { return ::getpwnam_r(name.c_str(), rest...); }));

@@ -38,9 +38,12 @@ class Rules {
   ds01_rule& at(std::uint32_t kind, std::uint64_t id, std::uint32_t sub = 0) {
     return rules_[{kind, id, sub}];
   }
-  bool add(std::uint32_t kind, std::uint64_t id, const ds01_rule& rule) {
-    return rules_.try_emplace({kind, id, 0}, rule).second;
+  // The kernel side looks for the very device first, so a block that stands already must keep it out.
+  void add_device(std::uint32_t device, const ds01_rule& rule) {
+    if (!rules_.contains({DS01_RULE_BLOCK, device >> DS01_BLOCK_BITS, 0}))
+      rules_.try_emplace({DS01_RULE_DEVICE, device, 0}, rule);
   }
+  void add_block(std::uint32_t block, const ds01_rule& rule) { rules_.try_emplace({DS01_RULE_BLOCK, block, 0}, rule); }
   std::vector<Rule> list() const {
     std::vector<Rule> rules;
     for (const auto& [key, rule] : rules_)
@@ -59,12 +62,12 @@ void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) 
   for (std::uint32_t minor = range.first_minor; minor <= range.last_minor;) {
     const auto device = DS01_DEV(range.major, minor);
     if (!range.index_is_minor && minor % kBlock == 0 && minor + kBlock - 1 <= range.last_minor) {
-      rules.add(DS01_RULE_BLOCK, device >> DS01_BLOCK_BITS, rule);
+      rules.add_block(device >> DS01_BLOCK_BITS, rule);
       minor += kBlock;
       continue;
     }
     rule.index = range.index_is_minor ? static_cast<std::uint16_t>(minor) : std::uint16_t{0};
-    rules.add(DS01_RULE_DEVICE, device, rule);
+    rules.add_device(device, rule);
     ++minor;
   }
 }
@@ -145,6 +148,8 @@ Result<Resolved> resolve(const config::Config& config, const devices::Majors& ma
   DS01_TRY(resolved.devices, devices::resolve(config.devices, majors));
   Resolver look_up(users, cgroups, resolved.warnings);
   look_up.users(config.deny_users, "deny.users", resolved.denied_uids);
+  if (resolved.denied_uids.erase(0) != 0)
+    resolved.warnings.emplace_back("deny.users: root cannot be denied on the host, and elsewhere needs no rule, ignoring it");
   look_up.users(config.exempt_users, "exempt.users", resolved.exempt_uids);
   look_up.groups(config.exempt_groups, "exempt.groups", resolved.exempt_uids);
   resolved.allowed_cgroups = look_up.cgroups(config.allow_cgroups, "allow.cgroups");

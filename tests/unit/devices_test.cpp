@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "devices/devices.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "ds01/abi.h"
+#include "fakes.h"
+
+namespace ds01::devices {
+namespace {
+
+using config::DeviceClass;
+using config::DeviceRule;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
+
+constexpr std::string_view kDevices =
+    "Character devices:\n"
+    "  1 mem\n"
+    "  5 /dev/tty\n"
+    "195 nvidia\n"
+    "195 nvidiactl\n"
+    "234 nvidia-caps\n"
+    "511 my driver 2\n"
+    "\n"
+    "Block devices:\n"
+    "  7 loop\n"
+    "259 blkext\n";
+
+TEST(ParseMajors, TextOfTheKernelGivesCharacterDevices) {
+  EXPECT_THAT(parse_majors(kDevices),
+              UnorderedElementsAre(Pair("mem", 1), Pair("/dev/tty", 5), Pair("nvidia", 195), Pair("nvidiactl", 195),
+                                   Pair("nvidia-caps", 234), Pair("my driver 2", 511)));
+}
+
+TEST(ParseMajors, NameRepeatedKeepsEveryMajor) {
+  const auto majors = parse_majors("Character devices:\n240 nvidia-uvm\n241 nvidia-uvm\n");
+  EXPECT_THAT(majors, UnorderedElementsAre(Pair("nvidia-uvm", 240), Pair("nvidia-uvm", 241)));
+}
+
+TEST(ParseMajors, BlockSectionFirstOnlyCharactersCount) {
+  EXPECT_THAT(parse_majors("Block devices:\n  8 sd\nCharacter devices:\n 10 misc\n"), ElementsAre(Pair("misc", 10)));
+}
+
+// A driver's name is its own choice: it must not end the section and so hide the drivers behind it.
+TEST(ParseMajors, NameLikeAHeadingEndsNoSection) {
+  EXPECT_THAT(parse_majors("Character devices:\n240 Block devices:\n241 my devices:\n242 nvidia-uvm\n"),
+              UnorderedElementsAre(Pair("Block devices:", 240), Pair("my devices:", 241), Pair("nvidia-uvm", 242)));
+}
+
+TEST(ParseMajors, GarbageIsSkipped) {
+  for (const std::string_view line : {"", " ", "\r", "nvidia", "195", "195nvidia", "-1 nvidia", "x 195", "4096 nvidia",
+                                      "99999999999999999999 nvidia", "0x10 nvidia"}) {
+    const auto text = "Character devices:\n" + std::string(line) + "\n10 misc\n";
+    EXPECT_THAT(parse_majors(text), ElementsAre(Pair("misc", 10))) << line;
+  }
+}
+
+TEST(ParseMajors, TextWithoutSectionsGivesNothing) {
+  EXPECT_THAT(parse_majors(""), IsEmpty());
+  EXPECT_THAT(parse_majors("195 nvidia\n"), IsEmpty());
+}
+
+DeviceRule rule(DeviceClass device_class, std::variant<std::uint32_t, std::string> major, std::uint32_t first = 0,
+                std::uint32_t last = 255, bool index = false) {
+  return {device_class, std::move(major), first, last, index, "agent.yaml:3: devices[0]"};
+}
+
+TEST(Resolve, MajorByNumberNeedsNoDriver) {
+  const auto ranges = resolve({rule(DeviceClass::gpu, 195U, 0, 253, true)}, {});
+  ASSERT_TRUE(ranges);
+  EXPECT_THAT(*ranges, ElementsAre(DeviceRange{195, 0, 253, DeviceClass::gpu, true}));
+}
+
+TEST(Resolve, NameWithTwoMajorsGatesBoth) {
+  const auto ranges = resolve({rule(DeviceClass::compute, "uvm")}, {{"uvm", 240}, {"uvm", 241}, {"uv", 242}});
+  ASSERT_TRUE(ranges);
+  EXPECT_THAT(*ranges, UnorderedElementsAre(DeviceRange{240, 0, 255, DeviceClass::compute, false},
+                                            DeviceRange{241, 0, 255, DeviceClass::compute, false}));
+}
+
+TEST(Resolve, NameNotRegisteredGatesNothingYet) {
+  const auto ranges = resolve({rule(DeviceClass::compute, "nvidia-uvm")}, {{"mem", 1}});
+  ASSERT_TRUE(ranges);
+  EXPECT_THAT(*ranges, IsEmpty());
+}
+
+TEST(Resolve, NameListedTwiceForOneMajorCountsOnce) {
+  const auto ranges = resolve({rule(DeviceClass::gpu, "nvidia")}, {{"nvidia", 195}, {"nvidia", 195}});
+  ASSERT_TRUE(ranges);
+  EXPECT_EQ(ranges->size(), 1U);
+}
+
+TEST(Resolve, VitalMajorRefusedThroughAName) {
+  for (const std::uint32_t major : {1U, 4U, 5U, 136U}) {
+    const auto ranges = resolve({rule(DeviceClass::gpu, "nvidia")}, {{"nvidia", 195}, {"nvidia", major}});
+    EXPECT_EQ(fake::code(ranges), ErrorCode::invalid) << major;
+    EXPECT_THAT(fake::message(ranges), StartsWith("agent.yaml:3: devices[0]: major " + std::to_string(major)));
+  }
+}
+
+TEST(Resolve, VitalMajorRefusedByNumber) {
+  EXPECT_EQ(fake::code(resolve({rule(DeviceClass::gpu, 1U)}, {})), ErrorCode::invalid);
+}
+
+// The kernel side has a bit for each of 256 GPUs; a larger index would be taken for a smaller one.
+TEST(Resolve, IndexThatNoGrantCanNameRefused) {
+  EXPECT_TRUE(resolve({rule(DeviceClass::gpu, 195U, 0, 255, true)}, {}));
+  const auto ranges = resolve({rule(DeviceClass::gpu, 195U, 0, 256, true)}, {});
+  EXPECT_EQ(fake::code(ranges), ErrorCode::invalid);
+  EXPECT_THAT(fake::message(ranges), HasSubstr("255"));
+  EXPECT_TRUE(resolve({rule(DeviceClass::gpu, 195U, 0, 256, false)}, {}));
+}
+
+class ListGpus : public ::testing::Test {
+ protected:
+  void add(const std::string& address, std::string_view text) {
+    folder_.write("driver/nvidia/gpus/" + address + "/information", text);
+  }
+  fake::Folder folder_;
+};
+
+TEST_F(ListGpus, DriverPresentListsByMinor) {
+  add("0000:81:00.0", "Model: \t\t NVIDIA A100\nGPU UUID:    \t GPU-bbbb\nDevice Minor: \t 1\nGPU Excluded:\t No\n");
+  add("0000:01:00.0", "Model: \t\t NVIDIA A100\nGPU UUID:    \t GPU-aaaa\nDevice Minor: \t 0\n");
+  const auto gpus = list_gpus(folder_.path());
+  ASSERT_EQ(gpus.size(), 2U);
+  EXPECT_EQ(gpus[0].index, 0U);
+  EXPECT_EQ(gpus[0].uuid, "GPU-aaaa");
+  EXPECT_EQ(gpus[1].index, 1U);
+  EXPECT_EQ(gpus[1].uuid, "GPU-bbbb");
+}
+
+TEST_F(ListGpus, UuidUnknownStaysEmpty) {
+  add("0000:01:00.0", "Device Minor: 3\n");
+  const auto gpus = list_gpus(folder_.path());
+  ASSERT_EQ(gpus.size(), 1U);
+  EXPECT_EQ(gpus[0].uuid, "");
+}
+
+TEST_F(ListGpus, FileMalformedIsSkipped) {
+  add("0000:01:00.0", "GPU UUID: GPU-aaaa\n");
+  add("0000:02:00.0", "Device Minor: ?\nGPU UUID: GPU-bbbb\n");
+  add("0000:03:00.0", "");
+  folder_.make("driver/nvidia/gpus/0000:04:00.0");
+  EXPECT_THAT(list_gpus(folder_.path()), IsEmpty());
+}
+
+TEST_F(ListGpus, DriverAbsentListsNone) { EXPECT_THAT(list_gpus(folder_.path()), IsEmpty()); }
+
+TEST(ClassName, EveryClassHasAName) {
+  const std::string_view names[] = {"selftest", "gpu", "control", "compute", "capability", "fabric", "dri", "admin.sock"};
+  for (std::uint16_t i = 0; i < DS01_CLASS_COUNT; ++i) EXPECT_EQ(class_name(i), names[i]);
+  EXPECT_EQ(class_name(DS01_CLASS_COUNT), "unknown");
+  EXPECT_EQ(class_name(0xffff), "unknown");
+}
+
+TEST(DeviceName, OnlyGpusHaveAnIndex) {
+  EXPECT_EQ(device_name(DS01_CLASS_GPU, 12), "gpu12");
+  EXPECT_EQ(device_name(DS01_CLASS_CONTROL, 12), "control");
+}
+
+}  // namespace
+}  // namespace ds01::devices

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stand-ins for what the agent is handed: a clock that stands still, accounts, a kernel map, a folder of its own.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/clock.h"
+#include "grants/kernel_map.h"
+#include "identity/users.h"
+
+namespace ds01::fake {
+
+using namespace std::chrono_literals;
+
+// 2026-03-01T12:00:00Z, 1,000 s after boot.
+class Clock final : public ds01::Clock {
+ public:
+  BootTime boot() const override { return boot_; }
+  WallTime wall() const override { return wall_; }
+  void advance(std::chrono::nanoseconds time) {
+    boot_ += time;
+    wall_ += time;
+  }
+  void step_wall(std::chrono::nanoseconds time) { wall_ += time; }
+
+ private:
+  BootTime boot_{1000s};
+  WallTime wall_{1772366400s};
+};
+
+class Users final : public identity::Users {
+ public:
+  Result<uid_t> uid_of(const std::string& name) const override {
+    if (broken) return fail(ErrorCode::system, "name service: Connection timed out");
+    const auto found = uids.find(name);
+    if (found == uids.end()) return fail(ErrorCode::not_found, "no such user: " + name);
+    return found->second;
+  }
+  Result<std::string> name_of(uid_t uid) const override {
+    for (const auto& [name, known] : uids)
+      if (known == uid) return name;
+    return fail(ErrorCode::not_found, "no user has uid " + std::to_string(uid));
+  }
+  Result<std::set<uid_t>> members_of(const std::string& group) const override {
+    const auto found = groups.find(group);
+    if (found == groups.end()) return fail(ErrorCode::not_found, "no such group: " + group);
+    return found->second;
+  }
+  Result<gid_t> gid_of(const std::string&) const override { return gid_t{100}; }
+
+  std::map<std::string, uid_t> uids{{"root", 0}, {"alice", 1000}, {"bob", 1001}, {"carol", 1002}};
+  std::map<std::string, std::set<uid_t>> groups{{"staff", {1000, 1001}}};
+  bool broken = false;
+};
+
+class KernelMap final : public grants::KernelMap {
+ public:
+  Status put(std::span<const grants::KernelGrant> grants) override {
+    if (broken) return fail(ErrorCode::unavailable, "the kernel's grant map is full");
+    for (const auto& grant : grants) entries[{grant.subject.kind, grant.subject.id}] = grant;
+    return {};
+  }
+  Status erase(std::span<const ds01_subject> subjects) override {
+    if (broken) return fail(ErrorCode::system, "removing from the kernel's grant map");
+    for (const auto& subject : subjects) entries.erase({subject.kind, subject.id});
+    return {};
+  }
+
+  std::map<std::pair<std::uint32_t, std::uint64_t>, grants::KernelGrant> entries;
+  bool broken = false;
+};
+
+class Folder {
+ public:
+  Folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "ds01-unit-XXXXXX").string();
+    path_ = ::mkdtemp(name.data());
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path make(const std::string& name) const {
+    std::filesystem::create_directories(path_ / name);
+    return path_ / name;
+  }
+  std::filesystem::path write(const std::string& name, std::string_view text) const {
+    std::filesystem::create_directories((path_ / name).parent_path());
+    std::ofstream(path_ / name, std::ios::binary) << text;
+    return path_ / name;
+  }
+  std::string read(const std::string& name) const {
+    std::ifstream in(path_ / name, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// What a Status or Result says: "" for success, else the message.
+template <class T>
+std::string message(const Result<T>& result) {
+  return result ? "" : result.error().message;
+}
+template <class T>
+std::optional<ErrorCode> code(const Result<T>& result) {
+  return result ? std::nullopt : std::optional(result.error().code);
+}
+
+}  // namespace ds01::fake

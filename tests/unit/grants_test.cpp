@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+// What may be granted, to whom, and what of it reaches the kernel.
+#include "grants_fixture.h"
+
+namespace ds01::grants {
+namespace {
+
+using ::testing::HasSubstr;
+using fake::code;
+using fake::message;
+
+TEST_F(GrantsFixture, EndNotGivenIsTheDefaultDuration) {
+  const auto grant = granted("alice");
+  EXPECT_EQ(grant.id(), "g-1");
+  EXPECT_EQ(grant.ends, clock_.boot() + 24h);
+  EXPECT_EQ(grant.ends_wall, clock_.wall() + 24h);
+  EXPECT_EQ(grant.created, clock_.wall());
+  EXPECT_EQ(grant.state, State::active);
+  EXPECT_EQ(grant.granted_by.login_uid, 1002U);
+  EXPECT_EQ(grant.on_expiry, config::OnExpiry::cut);
+}
+
+TEST_F(GrantsFixture, GrantIsInTheKernelWhenItReturns) {
+  const auto grant = granted("alice", 90min);
+  const auto* entry = in_kernel(1000);
+  ASSERT_NE(entry, nullptr);
+  EXPECT_EQ(entry->value.ends, 6400'000'000'000U);  // 1,000 s after boot, and 90 minutes
+  EXPECT_EQ(entry->value.number, grant.number);
+  for (const auto word : entry->value.gpus) EXPECT_EQ(word, ~0ULL);
+  EXPECT_EQ(kernel_.entries.size(), 1U);
+}
+
+TEST_F(GrantsFixture, DurationAtTheMaximumIsGranted) { EXPECT_EQ(granted("alice", 7 * 24h).ends, clock_.boot() + 7 * 24h); }
+
+TEST_F(GrantsFixture, DurationAboveTheMaximumNamesIt) {
+  for (const auto duration : {std::chrono::seconds(7 * 24h) + 1s, std::chrono::seconds(24h * 36525), std::chrono::seconds::max()}) {
+    const auto result = grant("alice", duration);
+    EXPECT_EQ(code(result), ErrorCode::invalid);
+    EXPECT_THAT(message(result), HasSubstr("maximum of 7d"));
+  }
+  EXPECT_TRUE(kernel_.entries.empty());
+}
+
+TEST_F(GrantsFixture, DurationNotPositiveIsRefused) {
+  EXPECT_EQ(code(grant("alice", 0s)), ErrorCode::invalid);
+  EXPECT_EQ(code(grant("alice", -1s)), ErrorCode::invalid);
+}
+
+TEST_F(GrantsFixture, UntilInTheFutureEndsThen) {
+  const auto grant = granted("alice", clock_.wall() + 2h + 1ns);
+  EXPECT_EQ(grant.ends, clock_.boot() + 2h + 1ns);
+  EXPECT_EQ(grant.ends_wall, clock_.wall() + 2h + 1ns);
+}
+
+TEST_F(GrantsFixture, UntilPastOrNowIsRefused) {
+  for (const auto until : {clock_.wall(), clock_.wall() - 1ns, WallTime(0s)}) {
+    const auto result = grant("alice", until);
+    EXPECT_EQ(code(result), ErrorCode::invalid);
+    EXPECT_THAT(message(result), HasSubstr("past"));
+  }
+}
+
+TEST_F(GrantsFixture, UntilBeyondTheMaximumNamesIt) {
+  EXPECT_THAT(message(grant("alice", clock_.wall() + 7 * 24h + 1ns)), HasSubstr("maximum of 7d"));
+}
+
+TEST_F(GrantsFixture, PermanentHasNoEndAndNoMaximum) {
+  const auto grant = granted("alice", Permanent{});
+  EXPECT_EQ(grant.ends, std::nullopt);
+  EXPECT_EQ(in_kernel(1000)->value.ends, DS01_NEVER);
+  EXPECT_EQ(service_.next_end(), std::nullopt);
+}
+
+TEST_F(GrantsFixture, SettingsNewHoldForTheNextGrant) {
+  settings_.default_duration = 1h;
+  settings_.maximum = 2h;
+  settings_.on_expiry = config::OnExpiry::kill;
+  service_.set_settings(settings_);
+  const auto grant = granted("alice");
+  EXPECT_EQ(grant.ends, clock_.boot() + 1h);
+  EXPECT_EQ(grant.on_expiry, config::OnExpiry::kill);
+  EXPECT_THAT(message(this->grant("bob", 3h)), HasSubstr("maximum of 2h"));
+}
+
+TEST_F(GrantsFixture, OnExpiryGivenWinsOverTheSetting) {
+  auto asked = request("alice");
+  asked.on_expiry = config::OnExpiry::soft;
+  EXPECT_EQ(grant(asked)->on_expiry, config::OnExpiry::soft);
+}
+
+// ---- subjects
+
+TEST_F(GrantsFixture, SubjectByUidNeedsNoAccount) {
+  const auto grant = granted("uid:4242");
+  EXPECT_EQ(grant.subject.uid, 4242U);
+  EXPECT_EQ(grant.subject.name, "");
+  EXPECT_EQ(grant.subject.display(), "uid:4242");
+  EXPECT_NE(in_kernel(4242), nullptr);
+}
+
+TEST_F(GrantsFixture, SubjectByUidAndNameAreTheSame) {
+  const auto by_name = granted("alice", 1h);
+  const auto by_uid = granted("uid:1000", 2h);
+  EXPECT_EQ(by_uid.id(), by_name.id());
+  EXPECT_EQ(by_uid.subject.display(), "alice");
+  EXPECT_EQ(service_.active_count(), 1U);
+}
+
+struct BadSubject {
+  std::string text;
+  ErrorCode code;
+};
+
+TEST_F(GrantsFixture, SubjectBadIsRefused) {
+  const BadSubject table[] = {
+      {"", ErrorCode::invalid},           {"mallory", ErrorCode::not_found},
+      {"1000", ErrorCode::not_found},     {"uid:", ErrorCode::invalid},
+      {"uid:-1", ErrorCode::invalid},     {"uid:4294967295", ErrorCode::invalid},
+      {"uid:x", ErrorCode::invalid},      {"uid:99999999999999999999", ErrorCode::invalid},
+      {"cgroup:", ErrorCode::invalid},    {"cgroup:/", ErrorCode::invalid},
+      {"cgroup:a", ErrorCode::invalid},   {"cgroup:/a/../b", ErrorCode::invalid},
+      {"cgroup:/a//b", ErrorCode::invalid}, {"cgroup:/gone", ErrorCode::not_found},
+  };
+  for (const auto& [text, expected] : table) EXPECT_EQ(code(grant(text)), expected) << text;
+  EXPECT_TRUE(kernel_.entries.empty());
+  EXPECT_EQ(service_.active_count(), 0U);
+}
+
+TEST_F(GrantsFixture, SubjectRootIsRefusedUnderEveryName) {
+  users_.uids["toor"] = 0;
+  for (const auto* subject : {"root", "toor", "uid:0", "uid:00"}) {
+    EXPECT_EQ(code(grant(subject)), ErrorCode::invalid) << subject;
+    EXPECT_THAT(message(grant(subject)), HasSubstr("root"));
+  }
+}
+
+TEST_F(GrantsFixture, NameServiceDownIsNoAnswer) {
+  users_.broken = true;
+  EXPECT_EQ(code(grant("alice")), ErrorCode::system);
+}
+
+TEST_F(GrantsFixture, SubjectCgroupReachesTheKernelWithItsDepth) {
+  root_.make("a.slice/job");
+  const auto grant = granted("cgroup:/a.slice/job");
+  EXPECT_EQ(grant.subject.display(), "cgroup:/a.slice/job");
+  const auto* entry = in_kernel(DS01_SUBJECT_CGROUP, cgroups_.find("/a.slice/job")->id);
+  ASSERT_NE(entry, nullptr);
+  EXPECT_EQ(entry->depth, 2U);
+}
+
+// ---- GPUs
+
+TEST_F(GrantsFixture, GpusByIndexOrUuidSetTheirBits) {
+  gpus_ = {{0, "GPU-aaaa"}, {1, "GPU-bbbb"}, {64, "GPU-cccc"}, {253, "GPU-dddd"}};
+  const auto grant = granted("alice", {}, "GPU-dddd,64,0,0");
+  EXPECT_EQ(grant.scope(), "GPU 0, 64, 253");
+  ASSERT_TRUE(grant.gpus);
+  EXPECT_EQ(grant.gpus->at(0).uuid, "GPU-aaaa");
+  const auto& bits = in_kernel(1000)->value.gpus;
+  EXPECT_EQ(bits[0], 1U);
+  EXPECT_EQ(bits[1], 1U);
+  EXPECT_EQ(bits[2], 0U);
+  EXPECT_EQ(bits[3], 1ULL << 61);
+}
+
+TEST_F(GrantsFixture, GpusAllIsAllThatEverAppear) {
+  EXPECT_EQ(granted("alice").gpus, std::nullopt);
+  EXPECT_EQ(granted("alice").scope(), "all GPUs");
+}
+
+TEST_F(GrantsFixture, GpusBadAreRefused) {
+  const std::pair<std::string, std::string> table[] = {
+      {"", "no GPU given"},  {",", "no GPU given"},      {"2", "no GPU 2"},     {"GPU-zzzz", "no GPU GPU-zzzz"},
+      {"x", "not a GPU"},    {"0;1", "not a GPU"},       {"0, 1", "not a GPU"}, {"all,0", "not a GPU"},
+      {"-1", "not a GPU"},   {"ALL", "not a GPU"},       {"99999999999999999999", "not a GPU"},
+      {"0,2", "no GPU 2"},   {"MIG-aaaa", "not a GPU"},
+  };
+  for (const auto& [list, expected] : table) {
+    const auto result = grant("alice", {}, list);
+    EXPECT_EQ(code(result), ErrorCode::invalid) << list;
+    EXPECT_THAT(message(result), HasSubstr(expected)) << list;
+  }
+  EXPECT_TRUE(kernel_.entries.empty());
+}
+
+TEST_F(GrantsFixture, GpusWithoutDriverIndicesAreTakenAtTheirWord) {
+  gpus_.clear();
+  EXPECT_EQ(granted("alice", {}, "3").scope(), "GPU 3");
+  EXPECT_TRUE(grant("alice", {}, "253"));
+  EXPECT_EQ(code(grant("alice", {}, "254")), ErrorCode::invalid);
+  EXPECT_EQ(code(grant("alice", {}, "GPU-aaaa")), ErrorCode::invalid);
+}
+
+// The driver's list is text from outside: an index beyond the kernel's bits must not be written there.
+TEST_F(GrantsFixture, GpuBeyondTheKernelsBitsIsRefused) {
+  gpus_ = {{0, "GPU-aaaa"}, {256, "GPU-bbbb"}, {4'000'000'000U, "GPU-cccc"}};
+  for (const auto* list : {"256", "GPU-bbbb", "4000000000", "0,GPU-cccc"})
+    EXPECT_EQ(code(grant("alice", {}, list)), ErrorCode::invalid) << list;
+}
+
+// ---- reasons
+
+TEST_F(GrantsFixture, ReasonRequiredMustBeGiven) {
+  settings_.require_reason = true;
+  service_.set_settings(settings_);
+  EXPECT_THAT(message(grant("alice")), HasSubstr("--reason"));
+  auto asked = request("alice");
+  asked.reason = "thesis";
+  EXPECT_EQ(grant(asked)->reason, "thesis");
+}
+
+TEST_F(GrantsFixture, ReasonBadIsRefused) {
+  auto asked = request("alice");
+  for (const std::string& reason : {std::string(501, 'x'), std::string("a\nb"), std::string("a\x1b[2J"), std::string("a\0b", 3),
+                                    std::string("\x7f")}) {
+    asked.reason = reason;
+    EXPECT_EQ(code(grant(asked)), ErrorCode::invalid);
+  }
+  for (const std::string& reason : {std::string(500, 'x'), std::string("für die Messung"), std::string()}) {
+    asked.reason = reason;
+    EXPECT_TRUE(grant(asked)) << reason;
+  }
+}
+
+// ---- a second grant
+
+TEST_F(GrantsFixture, SecondGrantKeepsIdAndReplacesTheRest) {
+  granted("alice", 1h);
+  const auto created = clock_.wall();
+  clock_.advance(10min);
+  auto asked = request("alice", 2h, "1");
+  asked.reason = "more";
+  const auto second = service_.grant(asked, {1002, "carol", std::nullopt});
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->id(), "g-1");
+  EXPECT_EQ(second->created, created);
+  EXPECT_EQ(second->ends, clock_.boot() + 2h);
+  EXPECT_EQ(second->scope(), "GPU 1");
+  EXPECT_EQ(second->granted_by.name, "carol");
+  EXPECT_EQ(service_.find("g-1")->reason, "more");
+  EXPECT_EQ(in_kernel(1000)->value.gpus[0], 2U);
+  EXPECT_EQ(service_.active_count(), 1U);
+  EXPECT_EQ(service_.next_end(), clock_.boot() + 2h);
+}
+
+TEST_F(GrantsFixture, SecondGrantNeverShortens) {
+  granted("alice", 2h);
+  const auto before = in_kernel(1000)->value.ends;
+  const auto result = grant("alice", 2h - 1s);
+  EXPECT_EQ(code(result), ErrorCode::conflict);
+  EXPECT_THAT(message(result), HasSubstr("alice already has g-1 until 2026-03-01T14:00:00Z"));
+  EXPECT_EQ(in_kernel(1000)->value.ends, before);
+  EXPECT_TRUE(grant("alice", 2h));
+}
+
+TEST_F(GrantsFixture, PermanentIsNotShortenedByAnyEnd) {
+  granted("alice", Permanent{});
+  EXPECT_EQ(code(grant("alice", 7 * 24h)), ErrorCode::conflict);
+  EXPECT_TRUE(grant("alice", Permanent{}));
+}
+
+TEST_F(GrantsFixture, EndIsExtendedToPermanent) {
+  granted("alice", 1h);
+  EXPECT_EQ(granted("alice", Permanent{}).id(), "g-1");
+  EXPECT_EQ(service_.next_end(), std::nullopt);
+  EXPECT_EQ(in_kernel(1000)->value.ends, DS01_NEVER);
+}
+
+TEST_F(GrantsFixture, SubjectsDifferentHaveNumbersOfTheirOwn) {
+  EXPECT_EQ(granted("alice").id(), "g-1");
+  EXPECT_EQ(granted("bob").id(), "g-2");
+  ASSERT_TRUE(service_.revoke("alice"));
+  EXPECT_EQ(granted("alice").id(), "g-3");
+}
+
+// ---- nothing changes
+
+TEST_F(GrantsFixture, DryRunChangesNothing) {
+  auto asked = request("alice", 1h);
+  asked.dry_run = true;
+  const auto grant = this->grant(asked);
+  ASSERT_TRUE(grant);
+  EXPECT_EQ(grant->ends, clock_.boot() + 1h);
+  EXPECT_TRUE(kernel_.entries.empty());
+  EXPECT_EQ(service_.active_count(), 0U);
+  EXPECT_EQ(granted("bob").id(), "g-1");
+}
+
+TEST_F(GrantsFixture, DryRunFindsTheSameErrors) {
+  granted("alice", 2h);
+  auto asked = request("alice", 1h);
+  asked.dry_run = true;
+  EXPECT_EQ(code(grant(asked)), ErrorCode::conflict);
+}
+
+TEST_F(GrantsFixture, KernelFailsGrantChangesNothing) {
+  kernel_.broken = true;
+  const auto result = grant("alice");
+  EXPECT_EQ(code(result), ErrorCode::unavailable);
+  EXPECT_EQ(service_.active_count(), 0U);
+  EXPECT_EQ(service_.active_for_uid(1000), nullptr);
+  EXPECT_EQ(service_.next_end(), std::nullopt);
+  kernel_.broken = false;
+  EXPECT_EQ(granted("bob").id(), "g-1");
+}
+
+TEST_F(GrantsFixture, KernelFailsReplacementKeepsTheOldGrant) {
+  const auto before = granted("alice", 1h);
+  kernel_.broken = true;
+  EXPECT_FALSE(grant("alice", 3h, "0"));
+  const auto after = service_.find("alice");
+  ASSERT_TRUE(after);
+  EXPECT_EQ(after->ends, before.ends);
+  EXPECT_EQ(after->scope(), "all GPUs");
+  EXPECT_EQ(service_.next_end(), before.ends);
+}
+
+}  // namespace
+}  // namespace ds01::grants
