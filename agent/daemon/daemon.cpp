@@ -19,6 +19,7 @@
 #include "enforcer/enforcer.h"
 #include "grants/service.h"
 #include "http/http.h"
+#include "kernel/selftest.h"
 
 namespace ds01::daemon {
 namespace {
@@ -287,6 +288,13 @@ Status make_runtime_folder(const std::filesystem::path& folder) {
 }
 
 }  // namespace
+
+Status self_test() {
+  DS01_CHECK(kernel::check_lsm_list(paths::kLsmList));
+  DS01_TRY(const auto gate, kernel::Gate::load());
+  DS01_CHECK(gate->attach());
+  return kernel::self_test(*gate, {}, std::filesystem::temp_directory_path());
+}
 
 Status run(const Options& options) {
   DS01_TRY(auto config, config::load(options.config));

@@ -11,4 +11,8 @@ namespace ds01::daemon {
 // none: then it serves agent.sock, says why, and is never ready.
 Status run(const Options& options);
 
+// Loads and attaches the programs with no rules, has them deny this thread once, and takes them out again. Nobody else is
+// denied anything meanwhile. An error says why the kernel cannot run the gate.
+Status self_test();
+
 }  // namespace ds01::daemon

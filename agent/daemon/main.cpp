@@ -34,6 +34,10 @@ int main(int argc, char** argv) {
     case Action::help: fmt::print("{}", ds01::daemon::usage()); return 0;
     case Action::version: fmt::print("ds01d {}\n", DS01_VERSION); return 0;
     case Action::check_config: return check_config(*options);
+    case Action::self_test: {
+      const auto proven = ds01::daemon::self_test();
+      return proven ? 0 : report(proven.error(), 1);
+    }
     case Action::run: break;
   }
   spdlog::set_default_logger(spdlog::stderr_logger_st("ds01d"));

@@ -61,8 +61,9 @@ grep -HLE '^#pragma once|^#ifndef ' $(find agent include bpf -name '*.h') | sed 
 if [ -n "$compiler" ]; then
   folder=$work/headers
   mkdir "$folder"
-  # commands.h brings all of CLI11 with it, and ctl/commands.cpp includes it first: that shows the same.
-  for header in $(find agent -name '*.h' ! -path agent/ctl/commands.h -printf '%P\n' | sort); do
+  for header in $(find agent -name '*.h' -printf '%P\n' | sort); do
+    # A .cpp of ours that includes it before anything else shows the same, and is built anyway.
+    grep -hm1 '^#include' $(find agent -name '*.cpp') | grep -qF "\"$header\"" && continue
     printf '#include "%s"\n#include "%s"\n' "$header" "$header" >"$folder/${header//\//+}.cpp"
   done
   find "$folder" -name '*.cpp' -print0 |
