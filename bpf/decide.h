@@ -114,7 +114,7 @@ static __always_inline struct decision decide_device(const struct object *object
 	struct ds01_rule *user = NULL;
 	__u32 flags;
 
-	if (who->uid != 0)
+	if (who->uid != 0 && object->rule->flags & DS01_USERS)
 		user = find_rule(object->rules, DS01_RULE_UID, who->uid, 0);
 	if (user && user->flags & DS01_DENY)
 		return deny(DS01_BY_DENY_RULE, 0);

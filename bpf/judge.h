@@ -31,7 +31,8 @@ static __always_inline int judge_selftest(const struct object *object, const str
 	return conclude(object, who, deny(DS01_BY_SELFTEST, 0), DS01_MODE_FULL);
 }
 
-static __always_inline int judge_device(__u32 device, __u8 hook)
+/* Not inline, so that the program around it saves no registers for the millions of opens that never come here. */
+static __noinline int judge_device(__u32 device, __u8 hook)
 {
 	struct object object = {.rules = current_rules(), .device = device, .hook = hook};
 	struct principal who;

@@ -47,7 +47,9 @@ Status JsonSink::reopen() {
 
 Status JsonSink::write(const Entry& entry) {
   if (!fd_) return fail(ErrorCode::unavailable, fmt::format("{}: not open", path_.string()));
-  return write_all(fd_.get(), to_json(entry) + "\n", path_.string());
+  const auto written = write_all(fd_.get(), (torn_ ? "\n" : "") + to_json(entry) + "\n", path_.string());
+  torn_ = !written;
+  return written;
 }
 
 }  // namespace ds01::audit

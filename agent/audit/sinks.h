@@ -34,6 +34,7 @@ class JsonSink final : public Sink {
  private:
   std::filesystem::path path_;
   Fd fd_;
+  bool torn_ = false;  // the last line may lack its end
 };
 
 }  // namespace ds01::audit

@@ -30,6 +30,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t kExpiryBatch = 1000;
 constexpr auto kAccountsRefresh = 5min;  // group membership changes without an event
 constexpr auto kAuditTick = 60s;
+constexpr auto kRetry = 1s;
 
 class Daemon {
  public:
@@ -56,7 +57,7 @@ class Daemon {
   void reload();
   void on_events();
   void on_signal();
-  void arm_expiry();
+  void arm_expiry(BootClock::duration at_least = {});
   void arm_refresh();
   void arm_audit();
   void close_audit_windows(bool final);
@@ -223,18 +224,18 @@ void Daemon::on_events() {
 }
 
 // The kernel has denied since the deadline; this tidies up and tells.
-void Daemon::arm_expiry() {
+void Daemon::arm_expiry(BootClock::duration at_least) {
   const auto next = grants_.next_end();
   if (!next) {
     expiry_.cancel();
     return;
   }
-  expiry_.expires_after(std::max<BootClock::duration>(*next - clock_.boot(), 0ns));
+  expiry_.expires_after(std::max(*next - clock_.boot(), at_least));
   expiry_.async_wait([this](boost::system::error_code error) {
     if (error) return;
     const auto expired = grants_.expire(kExpiryBatch);
     for (const auto& grant : expired) trail_.expired(grant);
-    arm_expiry();
+    arm_expiry(expired.empty() ? kRetry : 0s);  // nothing done: the kernel map could not be written
   });
 }
 

@@ -92,6 +92,7 @@ std::uint64_t depth_mask(const Resolved& resolved) {
 ds01_rule object_rule(const Resolved& resolved, const ModeState& mode) {
   ds01_rule rule = {};
   rule.depths = depth_mask(resolved);
+  if (!resolved.denied_uids.empty() || !resolved.exempt_uids.empty()) rule.flags |= DS01_USERS;
   rule.mode = kernel_mode(mode.mode);
   rule.mode_after = kernel_mode(mode.after);
   rule.mode_until = mode.until ? static_cast<std::uint64_t>(mode.until->time_since_epoch().count()) : DS01_NEVER;

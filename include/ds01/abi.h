@@ -95,6 +95,7 @@ enum ds01_rule_flags {
 	DS01_ALLOW = 1 << 2,   /* cgroup: order 3, the whole subtree */
 	DS01_PAIRED = 1 << 3,  /* cgroup: a CGROUP_UID rule may exist as well */
 	DS01_INDEXED = 1 << 4, /* device: `index` is a GPU's, a grant must name it */
+	DS01_USERS = 1 << 5,   /* device: UID rules exist */
 };
 
 struct ds01_rule {

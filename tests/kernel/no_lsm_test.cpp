@@ -18,7 +18,9 @@ TEST(WithoutBpfLsm, Row25AgentIsNotReadyAndSaysWhy) {
   EXPECT_NE(text.find("NOT ENFORCING"), std::string::npos) << text;
   EXPECT_NE(text.find("lsm="), std::string::npos) << text;
 
-  EXPECT_EQ(ctl({"grant", "alice", "1h"}).code, 1);  // no admin.sock without the gate in front of it
+  const auto grant = ctl({"grant", "alice", "1h"});
+  EXPECT_EQ(grant.code, 3);  // no admin.sock without the gate in front of it
+  EXPECT_NE(grant.err.find("not attached"), std::string::npos) << grant.err;
   EXPECT_EQ(connect_errno("/run/ds01/admin.sock"), ENOENT);
 }
 

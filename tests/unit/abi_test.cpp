@@ -37,7 +37,8 @@ struct Layout {
 };
 using Layouts = std::map<std::string, Layout>;
 
-#define FIELD(type, member) Field{#member, offsetof(type, member), sizeof(type::member)}
+#define FIELD(type, member) \
+  Field { #member, offsetof(type, member), sizeof(type::member) }
 
 Layouts cpp_layouts() {
   return {

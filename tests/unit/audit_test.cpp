@@ -40,21 +40,23 @@ TEST(Printable, BytesHostileAreEscaped) {
       {"\x1b[2J", "\\x1b[2J"},
       {"a\0b"sv, "a\\x00b"},
       {"\x7f", "\\x7f"},
-      {"\xc2\x9b" "31m", "\\xc2\\x9b31m"},                // CSI as one C1 character
+      {"\xc2\x9b"
+       "31m",
+       "\\xc2\\x9b31m"},  // CSI as one C1 character
       {"\xc2\x80", "\\xc2\\x80"},
-      {"\xc2\xa0", "\xc2\xa0"},                            // the first one behind C1
+      {"\xc2\xa0", "\xc2\xa0"},  // the first one behind C1
       {"\xff\xfe", "\\xff\\xfe"},
-      {"\x80", "\\x80"},                                   // continues nothing
-      {"\xc3", "\\xc3"},                                   // cut short
+      {"\x80", "\\x80"},  // continues nothing
+      {"\xc3", "\\xc3"},  // cut short
       {"\xe2\x82", "\\xe2\\x82"},
       {"\xf0\x9f\x99", "\\xf0\\x9f\\x99"},
-      {"\xc3(", "\\xc3("},                                 // cut short by a letter, which stays
-      {"\xc0\xaf", "\\xc0\\xaf"},                          // overlong
+      {"\xc3(", "\\xc3("},         // cut short by a letter, which stays
+      {"\xc0\xaf", "\\xc0\\xaf"},  // overlong
       {"\xc1\xbf", "\\xc1\\xbf"},
       {"\xe0\x9f\xbf", "\\xe0\\x9f\\xbf"},
       {"\xf0\x8f\xbf\xbf", "\\xf0\\x8f\\xbf\\xbf"},
-      {"\xed\xa0\x80", "\\xed\\xa0\\x80"},                 // a surrogate
-      {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},        // above U+10FFFF
+      {"\xed\xa0\x80", "\\xed\\xa0\\x80"},           // a surrogate
+      {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},  // above U+10FFFF
       {"\xf5\x80\x80\x80", "\\xf5\\x80\\x80\\x80"},
       {"ok\xff\xc3\xb6", "ok\\xff\xc3\xb6"},
   };
@@ -166,13 +168,9 @@ TEST(ToJson, DenialInMonitoringModeIsOnlyDetected) {
 }
 
 TEST(ToJson, FieldsKeepTheirTypes) {
-  const auto line = parsed(entry(Kind::summary, {{"a", "12"},
-                                                 {"b", "0"},
-                                                 {"c", "007"},
-                                                 {"d", "1x"},
-                                                 {"e", ""},
-                                                 {"f", "18446744073709551615"},
-                                                 {"g", "-1"}}));
+  const auto line = parsed(entry(
+      Kind::summary,
+      {{"a", "12"}, {"b", "0"}, {"c", "007"}, {"d", "1x"}, {"e", ""}, {"f", "18446744073709551615"}, {"g", "-1"}}));
   const auto& rest = line.at("unmapped");
   EXPECT_EQ(rest.at("a").as_int64(), 12);
   EXPECT_EQ(rest.at("b").as_int64(), 0);

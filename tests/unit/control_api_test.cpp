@@ -44,7 +44,9 @@ class ApiTest : public ::testing::Test {
   }
   std::string refused(unsigned status, const http::Response& response) {
     const auto body = expect(status, response);
-    return body.is_object() && body.as_object().contains("error") ? std::string(body.at("error").at("message").as_string()) : "";
+    return body.is_object() && body.as_object().contains("error")
+               ? std::string(body.at("error").at("message").as_string())
+               : "";
   }
   std::string audit() const { return folder_.read("audit.jsonl"); }
   void grant(const std::string& subject) {
@@ -78,11 +80,14 @@ TEST_F(ApiTest, StatusOfAGateThatIsNotAttachedSaysSo) {
   EXPECT_EQ(status.at("denials_total").as_int64(), 0);
   EXPECT_EQ(status.at("started_at").as_string(), "2026-03-01T12:00:00Z");
   EXPECT_EQ(status.at("gates").at("gpu").at("mode").as_string(), "monitoring");
-  for (const auto* key : {"version", "best_effort_hooks", "recursion_misses_total", "would_deny_total", "events_lost_total"})
+  for (const auto* key :
+       {"version", "best_effort_hooks", "recursion_misses_total", "would_deny_total", "events_lost_total"})
     EXPECT_TRUE(status.as_object().contains(key)) << key;
 }
 
-TEST_F(ApiTest, HealthOfAGateThatIsNotAttachedIs503) { EXPECT_THAT(refused(503, send("GET", "/healthz")), HasSubstr("not attached")); }
+TEST_F(ApiTest, HealthOfAGateThatIsNotAttachedIs503) {
+  EXPECT_THAT(refused(503, send("GET", "/healthz")), HasSubstr("not attached"));
+}
 
 TEST_F(ApiTest, MetricsAreText) {
   const auto response = send("GET", "/metrics");
@@ -100,25 +105,28 @@ TEST_F(ApiTest, ModeIsReadByEverybody) {
 // ---- routes
 
 TEST_F(ApiTest, PathUnknownIs404) {
-  for (const auto* path : {"/", "/v1", "/v1/", "/v1/nothing", "/v1/statusx", "/v1/status/", "/v2/status", "/v1/grants/", "/metrics/x"})
+  for (const auto* path :
+       {"/", "/v1", "/v1/", "/v1/nothing", "/v1/statusx", "/v1/status/", "/v2/status", "/v1/grants/", "/metrics/x"})
     EXPECT_THAT(refused(404, send("GET", path)), HasSubstr("no such path")) << path;
 }
 
 TEST_F(ApiTest, MethodThatDoesNotFitIs400) {
   be_admin();
   const std::pair<const char*, const char*> table[] = {
-      {"POST", "/v1/status"}, {"DELETE", "/v1/grants"}, {"PUT", "/v1/grants"},   {"POST", "/v1/grants/g-1"},
-      {"DELETE", "/v1/mode"}, {"PUT", "/healthz"},      {"get", "/v1/status"},   {"OPTIONS", "/v1/whoami"},
+      {"POST", "/v1/status"}, {"DELETE", "/v1/grants"}, {"PUT", "/v1/grants"}, {"POST", "/v1/grants/g-1"},
+      {"DELETE", "/v1/mode"}, {"PUT", "/healthz"},      {"get", "/v1/status"}, {"OPTIONS", "/v1/whoami"},
   };
-  for (const auto& [method, path] : table) EXPECT_THAT(refused(400, send(method, path)), HasSubstr("does not go with")) << method << path;
+  for (const auto& [method, path] : table)
+    EXPECT_THAT(refused(400, send(method, path)), HasSubstr("does not go with")) << method << path;
 }
 
 TEST_F(ApiTest, QueryUnknownOrMalformedIs400) {
   be_admin();
   const std::pair<const char*, const char*> table[] = {
-      {"/v1/status", "x=1"},        {"/v1/mode", "mode=full"},      {"/v1/grants", "user=alice"}, {"/v1/grants", "a=1&a=1"},
-      {"/v1/grants", "limit=0"},    {"/v1/grants", "limit=10001"},  {"/v1/grants", "limit=-1"},   {"/v1/grants", "limit="},
-      {"/v1/grants", "cursor=x"},   {"/v1/grants", "all=yes"},      {"/v1/denials", "since=x"},   {"/v1/denials", "user=uid:x"},
+      {"/v1/status", "x=1"},      {"/v1/mode", "mode=full"},  {"/v1/grants", "user=alice"},
+      {"/v1/grants", "a=1&a=1"},  {"/v1/grants", "limit=0"},  {"/v1/grants", "limit=10001"},
+      {"/v1/grants", "limit=-1"}, {"/v1/grants", "limit="},   {"/v1/grants", "cursor=x"},
+      {"/v1/grants", "all=yes"},  {"/v1/denials", "since=x"}, {"/v1/denials", "user=uid:x"},
       {"/v1/whoami", "%zz=1"},
   };
   for (const auto& [path, query] : table) EXPECT_NE(refused(400, send("GET", path, query)), "") << path << "?" << query;
@@ -132,7 +140,8 @@ TEST_F(ApiTest, AdminOnlyIsRefusedAndAudited) {
       {"PUT", "/v1/mode"}, {"POST", "/v1/grants"}, {"DELETE", "/v1/grants/g-1"}, {"DELETE", "/v1/grants/alice"}};
   for (const auto& [method, path] : table) {
     EXPECT_THAT(refused(403, send(method, path, "", R"({"subject": "alice", "mode": "full"})")), HasSubstr("admin"));
-    EXPECT_THAT(audit(), HasSubstr(std::string("alice (pid 77) was refused: ") + method + " " + path + " needs an admin"));
+    EXPECT_THAT(audit(),
+                HasSubstr(std::string("alice (pid 77) was refused: ") + method + " " + path + " needs an admin"));
   }
   EXPECT_EQ(grants_.active_count(), 1U);
   EXPECT_EQ(changes_, 0);

@@ -47,12 +47,14 @@ TEST(ParseGrantRequest, FieldsAllAreRead) {
 }
 
 TEST(ParseGrantRequest, EndHasThreeForms) {
-  EXPECT_TRUE(std::holds_alternative<grants::Permanent>(parse_grant_request(R"({"subject": "a", "permanent": true})")->end));
+  EXPECT_TRUE(
+      std::holds_alternative<grants::Permanent>(parse_grant_request(R"({"subject": "a", "permanent": true})")->end));
   EXPECT_EQ(std::get<WallTime>(parse_grant_request(R"({"subject": "a", "expires_at": "2026-03-01T12:00:00Z"})")->end),
             WallTime(1772366400s));
-  EXPECT_EQ(std::get<std::chrono::seconds>(
-                parse_grant_request(R"({"subject": "a", "duration_s": 1, "permanent": false, "expires_at": null})")->end),
-            1s);
+  EXPECT_EQ(
+      std::get<std::chrono::seconds>(
+          parse_grant_request(R"({"subject": "a", "duration_s": 1, "permanent": false, "expires_at": null})")->end),
+      1s);
 }
 
 struct Bad {
@@ -110,7 +112,9 @@ TEST(ParseGrantRequest, FieldUnknownIsShownHarmless) {
   EXPECT_THAT(fake::message(parse_grant_request("{\"subject\": \"a\", \"x\\u001b[2J\": 1}")), Not(HasSubstr("\x1b")));
 }
 
-TEST(ParseGrantRequest, GpusNoneIsNotAll) { EXPECT_EQ(parse_grant_request(R"({"subject": "a", "gpus": []})")->gpus, ""); }
+TEST(ParseGrantRequest, GpusNoneIsNotAll) {
+  EXPECT_EQ(parse_grant_request(R"({"subject": "a", "gpus": []})")->gpus, "");
+}
 
 // ---- mode requests
 
@@ -155,11 +159,12 @@ grants::Grant grant(const Clock& clock) {
 
 TEST(ToJson, GrantHasTheContractsShape) {
   const fake::Clock clock;
-  EXPECT_EQ(boost::json::serialize(to_json(grant(clock), clock)),
-            R"({"id":"g-7","subject":{"kind":"user","name":"alice","uid":1000},)"
-            R"("gpus":[{"index":0,"uuid":"GPU-aaaa"},{"index":1,"uuid":null}],"caps":[],)"
-            R"("created_at":"2026-03-01T12:00:00Z","expires_at":"2026-03-01T12:01:30Z","remaining_s":90,)"
-            R"("on_expiry":"cut","granted_by":{"uid":0,"name":"root","login_uid":1002},"reason":"thesis","state":"active"})");
+  EXPECT_EQ(
+      boost::json::serialize(to_json(grant(clock), clock)),
+      R"({"id":"g-7","subject":{"kind":"user","name":"alice","uid":1000},)"
+      R"("gpus":[{"index":0,"uuid":"GPU-aaaa"},{"index":1,"uuid":null}],"caps":[],)"
+      R"("created_at":"2026-03-01T12:00:00Z","expires_at":"2026-03-01T12:01:30Z","remaining_s":90,)"
+      R"("on_expiry":"cut","granted_by":{"uid":0,"name":"root","login_uid":1002},"reason":"thesis","state":"active"})");
 }
 
 TEST(ToJson, GrantPermanentOfACgroupHasNulls) {
@@ -243,8 +248,9 @@ TEST(MetricsText, SumsWithoutNamingUsers) {
         "ds01_decisions_total{class=\"gpu\",hook=\"open\",verdict=\"denied\"} 4\n",
         "ds01_decisions_total{class=\"compute\",hook=\"open\",verdict=\"would_deny\"} 4\n",
         "ds01_decisions_total{class=\"admin.sock\",hook=\"connect\",verdict=\"denied\"} 2\n", "\nds01_attached 1\n",
-        "\nds01_mode 2\n", "\nds01_grants_active 5\n", "\nds01_events_lost_total 1\n", "\nds01_events_limited_total 2\n",
-        "\nds01_unattributed_total 3\n", "\nds01_recursion_misses_total 4\n", "\nds01_audit_lines_lost_total 6\n"})
+        "\nds01_mode 2\n", "\nds01_grants_active 5\n", "\nds01_events_lost_total 1\n",
+        "\nds01_events_limited_total 2\n", "\nds01_unattributed_total 3\n", "\nds01_recursion_misses_total 4\n",
+        "\nds01_audit_lines_lost_total 6\n"})
     EXPECT_THAT(text, HasSubstr(line));
   EXPECT_THAT(text, Not(HasSubstr("selftest")));
   EXPECT_THAT(text, Not(HasSubstr("1000")));

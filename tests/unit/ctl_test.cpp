@@ -53,7 +53,13 @@ TEST(Render, BoldIsForTheHeaderOnly) {
 }
 
 TEST(Render, ControlCharactersDoNotReachTheTerminal) {
-  const auto out = render({{"A", "B"}, {{"a\x1b[2Jb", "\x7f\t\n"}, {"\xc2\x9b" "2J", "x"}}, {}}, {});
+  const auto out = render({{"A", "B"},
+                           {{"a\x1b[2Jb", "\x7f\t\n"},
+                            {"\xc2\x9b"
+                             "2J",
+                             "x"}},
+                           {}},
+                          {});
   EXPECT_EQ(out, "A       B\na?[2Jb  ???\n?2J     x\n");
 }
 
@@ -136,10 +142,12 @@ TEST(GrantView, SaysEverything) {
 
 // Names, paths and reasons are other people's text.
 TEST(Views, ControlCharactersDoNotReachTheTerminal) {
-  const auto hostile = grant(R"({"reason": "\u001b[2J\u009b2J", "subject": {"kind": "cgroup", "path": "/\u001b]0;x\u0007"},
+  const auto hostile =
+      grant(R"({"reason": "\u001b[2J\u009b2J", "subject": {"kind": "cgroup", "path": "/\u001b]0;x\u0007"},
                                  "granted_by": {"name": "\u001bc"}})");
   const auto caller = boost::json::parse(R"({"user": "\u001b[2J", "why": "\u009b", "grant": null})");
-  const auto status = boost::json::parse(R"({"attached": false, "reason": "\u001b[2J", "gates": {"\u001b[2J": {"mode": "\u001b"}}})");
+  const auto status =
+      boost::json::parse(R"({"attached": false, "reason": "\u001b[2J", "gates": {"\u001b[2J": {"mode": "\u001b"}}})");
   for (const auto& text : {grant_view(hostile), grants_view({hostile}, {}), whoami_view(caller), status_view(status)}) {
     EXPECT_THAT(text, Not(HasSubstr("\x1b")));
     EXPECT_THAT(text, Not(HasSubstr("\xc2\x9b")));
@@ -188,7 +196,8 @@ TEST(StatusView, GateAttachedNamesBackendAndCounts) {
 }
 
 TEST(WhoamiView, WithAndWithoutGrant) {
-  auto caller = boost::json::parse(R"({"user": "alice", "uid": 1000, "access": "denied", "why": "no grant", "grant": null})");
+  auto caller =
+      boost::json::parse(R"({"user": "alice", "uid": 1000, "access": "denied", "why": "no grant", "grant": null})");
   EXPECT_EQ(whoami_view(caller), "alice (uid 1000): GPU access on this host is denied: no grant\n");
   caller.as_object()["grant"] = grant();
   EXPECT_THAT(whoami_view(caller), HasSubstr("\ng-7: alice may use GPU 0,2\n"));

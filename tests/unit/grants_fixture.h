@@ -17,7 +17,7 @@ namespace ds01::grants {
 
 using namespace std::chrono_literals;
 
-class GrantsFixture : public ::testing::Test {
+class ServiceTest : public ::testing::Test {
  protected:
   using EndOf = decltype(GrantRequest::end);
 

@@ -5,11 +5,11 @@
 namespace ds01::grants {
 namespace {
 
+using fake::code;
+using fake::message;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using fake::code;
-using fake::message;
 
 std::vector<std::string> ids(const std::vector<Grant>& grants) {
   std::vector<std::string> ids;
@@ -19,7 +19,7 @@ std::vector<std::string> ids(const std::vector<Grant>& grants) {
 
 // ---- revoke
 
-TEST_F(GrantsFixture, RevokeTakesEveryNameOfTheSubject) {
+TEST_F(ServiceTest, RevokeTakesEveryNameOfTheSubject) {
   for (const auto* name : {"alice", "uid:1000", "g-"}) {
     const auto grant = granted("alice");
     clock_.advance(5min);
@@ -34,13 +34,13 @@ TEST_F(GrantsFixture, RevokeTakesEveryNameOfTheSubject) {
   }
 }
 
-TEST_F(GrantsFixture, RevokeOfNothingIsNotFound) {
+TEST_F(ServiceTest, RevokeOfNothingIsNotFound) {
   EXPECT_THAT(message(service_.revoke("alice")), HasSubstr("alice has no active grant"));
   for (const auto* name : {"alice", "mallory", "g-1", "g-", "g-x", "g-18446744073709551616", "uid:5", "cgroup:/a"})
     EXPECT_EQ(code(service_.revoke(name)), ErrorCode::not_found) << name;
 }
 
-TEST_F(GrantsFixture, RevokeTwiceIsAConflictById) {
+TEST_F(ServiceTest, RevokeTwiceIsAConflictById) {
   granted("alice");
   ASSERT_TRUE(service_.revoke("alice"));
   EXPECT_EQ(code(service_.revoke("g-1")), ErrorCode::conflict);
@@ -48,7 +48,7 @@ TEST_F(GrantsFixture, RevokeTwiceIsAConflictById) {
   EXPECT_EQ(code(service_.revoke("alice")), ErrorCode::not_found);
 }
 
-TEST_F(GrantsFixture, RevokeFailingInTheKernelChangesNothing) {
+TEST_F(ServiceTest, RevokeFailingInTheKernelChangesNothing) {
   granted("alice", 1h);
   kernel_.broken = true;
   EXPECT_EQ(code(service_.revoke("alice")), ErrorCode::system);
@@ -58,7 +58,7 @@ TEST_F(GrantsFixture, RevokeFailingInTheKernelChangesNothing) {
   EXPECT_TRUE(service_.revoke("alice"));
 }
 
-TEST_F(GrantsFixture, RevokeFindsACgroupThatIsGone) {
+TEST_F(ServiceTest, RevokeFindsACgroupThatIsGone) {
   root_.make("job");
   const auto grant = granted("cgroup:/job");
   std::filesystem::remove(root_.path() / "job");
@@ -68,7 +68,7 @@ TEST_F(GrantsFixture, RevokeFindsACgroupThatIsGone) {
 }
 
 // The same path may name a new cgroup by now, with a grant of its own: that one is meant.
-TEST_F(GrantsFixture, RevokeOfACgroupMadeAnewEndsTheLivingOnesGrant) {
+TEST_F(ServiceTest, RevokeOfACgroupMadeAnewEndsTheLivingOnesGrant) {
   root_.make("job");
   const auto old = granted("cgroup:/job");
   std::filesystem::rename(root_.path() / "job", root_.path() / "moved");  // keeps its inode from being used again
@@ -81,7 +81,7 @@ TEST_F(GrantsFixture, RevokeOfACgroupMadeAnewEndsTheLivingOnesGrant) {
   EXPECT_TRUE(kernel_.entries.empty());
 }
 
-TEST_F(GrantsFixture, UserAndCgroupWithTheSameNumberAreTwoSubjects) {
+TEST_F(ServiceTest, UserAndCgroupWithTheSameNumberAreTwoSubjects) {
   root_.make("job");
   const auto id = cgroups_.find("/job")->id;
   granted("uid:" + std::to_string(id));
@@ -93,14 +93,14 @@ TEST_F(GrantsFixture, UserAndCgroupWithTheSameNumberAreTwoSubjects) {
 
 // ---- find
 
-TEST_F(GrantsFixture, FindByIdKnowsEndedOnes) {
+TEST_F(ServiceTest, FindByIdKnowsEndedOnes) {
   granted("alice");
   ASSERT_TRUE(service_.revoke("alice"));
   EXPECT_EQ(service_.find("g-1")->state, State::revoked);
   EXPECT_EQ(code(service_.find("alice")), ErrorCode::not_found);
 }
 
-TEST_F(GrantsFixture, FindKeepsTheNameServicesErrors) {
+TEST_F(ServiceTest, FindKeepsTheNameServicesErrors) {
   EXPECT_THAT(message(service_.find("mallory")), HasSubstr("no such user"));
   EXPECT_EQ(code(service_.find("uid:x")), ErrorCode::invalid);
   users_.broken = true;
@@ -109,14 +109,14 @@ TEST_F(GrantsFixture, FindKeepsTheNameServicesErrors) {
 
 // ---- expire
 
-TEST_F(GrantsFixture, ExpireBeforeTheEndDoesNothing) {
+TEST_F(ServiceTest, ExpireBeforeTheEndDoesNothing) {
   granted("alice", 1h);
   clock_.advance(1h - 1ns);
   EXPECT_THAT(service_.expire(10), IsEmpty());
   EXPECT_NE(in_kernel(1000), nullptr);
 }
 
-TEST_F(GrantsFixture, ExpireAtTheEndTidiesUp) {
+TEST_F(ServiceTest, ExpireAtTheEndTidiesUp) {
   granted("alice", 1h);
   const auto end = clock_.wall() + 1h;
   clock_.advance(1h);
@@ -130,7 +130,7 @@ TEST_F(GrantsFixture, ExpireAtTheEndTidiesUp) {
   EXPECT_THAT(service_.expire(10), IsEmpty());
 }
 
-TEST_F(GrantsFixture, ExpireGoesInBatchesEarliestFirst) {
+TEST_F(ServiceTest, ExpireGoesInBatchesEarliestFirst) {
   granted("uid:5", 3h);
   granted("uid:6", 1h);
   granted("uid:7", 2h);
@@ -146,7 +146,7 @@ TEST_F(GrantsFixture, ExpireGoesInBatchesEarliestFirst) {
   EXPECT_EQ(kernel_.entries.size(), 1U);
 }
 
-TEST_F(GrantsFixture, ExpireFailingInTheKernelIsTriedAgain) {
+TEST_F(ServiceTest, ExpireFailingInTheKernelIsTriedAgain) {
   granted("alice", 1h);
   clock_.advance(2h);
   kernel_.broken = true;
@@ -157,7 +157,7 @@ TEST_F(GrantsFixture, ExpireFailingInTheKernelIsTriedAgain) {
 }
 
 // The boot clock is the authority: a wall clock that somebody sets neither ends nor prolongs a grant.
-TEST_F(GrantsFixture, WallClockSteppedEndsNothing) {
+TEST_F(ServiceTest, WallClockSteppedEndsNothing) {
   granted("alice", 1h);
   clock_.step_wall(48h);
   EXPECT_THAT(service_.expire(10), IsEmpty());
@@ -166,7 +166,7 @@ TEST_F(GrantsFixture, WallClockSteppedEndsNothing) {
   EXPECT_THAT(ids(service_.expire(10)), ElementsAre("g-1"));
 }
 
-TEST_F(GrantsFixture, PermanentNeverExpires) {
+TEST_F(ServiceTest, PermanentNeverExpires) {
   granted("alice", Permanent{});
   clock_.advance(24h * 36525);
   EXPECT_THAT(service_.expire(10), IsEmpty());
@@ -174,7 +174,7 @@ TEST_F(GrantsFixture, PermanentNeverExpires) {
 
 // ---- list
 
-TEST_F(GrantsFixture, ListPagesByCursor) {
+TEST_F(ServiceTest, ListPagesByCursor) {
   for (int uid = 1; uid <= 5; ++uid) granted("uid:" + std::to_string(uid));
   auto page = service_.list(false, std::nullopt, 2, 0);
   EXPECT_THAT(ids(page.grants), ElementsAre("g-1", "g-2"));
@@ -187,7 +187,7 @@ TEST_F(GrantsFixture, ListPagesByCursor) {
   EXPECT_EQ(page.next, std::nullopt);
 }
 
-TEST_F(GrantsFixture, ListFillingThePageExactlyIsTheLast) {
+TEST_F(ServiceTest, ListFillingThePageExactlyIsTheLast) {
   granted("alice");
   granted("bob");
   EXPECT_EQ(service_.list(false, std::nullopt, 2, 0).next, std::nullopt);
@@ -195,7 +195,7 @@ TEST_F(GrantsFixture, ListFillingThePageExactlyIsTheLast) {
   EXPECT_THAT(service_.list(false, std::nullopt, 2, 99).grants, IsEmpty());
 }
 
-TEST_F(GrantsFixture, ListOfAllMergesEndedInOrder) {
+TEST_F(ServiceTest, ListOfAllMergesEndedInOrder) {
   for (int uid = 1; uid <= 6; ++uid) granted("uid:" + std::to_string(uid));
   ASSERT_TRUE(service_.revoke("g-4"));
   ASSERT_TRUE(service_.revoke("g-2"));
@@ -210,7 +210,7 @@ TEST_F(GrantsFixture, ListOfAllMergesEndedInOrder) {
   EXPECT_THAT(seen, ElementsAre("g-1", "g-2", "g-3", "g-4", "g-5", "g-6"));
 }
 
-TEST_F(GrantsFixture, ListOfOneUserShowsNothingElse) {
+TEST_F(ServiceTest, ListOfOneUserShowsNothingElse) {
   root_.make("job");
   granted("alice");
   granted("bob");
@@ -222,7 +222,7 @@ TEST_F(GrantsFixture, ListOfOneUserShowsNothingElse) {
   EXPECT_THAT(ids(service_.list(true, 0, 10, 0).grants), IsEmpty());  // a cgroup's uid field is not root's
 }
 
-TEST_F(GrantsFixture, ListKeepsTheLastTenThousandEnded) {
+TEST_F(ServiceTest, ListKeepsTheLastTenThousandEnded) {
   for (int i = 0; i < 10'001; ++i) {
     ASSERT_TRUE(grant("alice"));
     ASSERT_TRUE(service_.revoke("alice"));

@@ -5,11 +5,11 @@
 namespace ds01::grants {
 namespace {
 
-using ::testing::HasSubstr;
 using fake::code;
 using fake::message;
+using ::testing::HasSubstr;
 
-TEST_F(GrantsFixture, EndNotGivenIsTheDefaultDuration) {
+TEST_F(ServiceTest, EndNotGivenIsTheDefaultDuration) {
   const auto grant = granted("alice");
   EXPECT_EQ(grant.id(), "g-1");
   EXPECT_EQ(grant.ends, clock_.boot() + 24h);
@@ -20,7 +20,7 @@ TEST_F(GrantsFixture, EndNotGivenIsTheDefaultDuration) {
   EXPECT_EQ(grant.on_expiry, config::OnExpiry::cut);
 }
 
-TEST_F(GrantsFixture, GrantIsInTheKernelWhenItReturns) {
+TEST_F(ServiceTest, GrantIsInTheKernelWhenItReturns) {
   const auto grant = granted("alice", 90min);
   const auto* entry = in_kernel(1000);
   ASSERT_NE(entry, nullptr);
@@ -30,10 +30,13 @@ TEST_F(GrantsFixture, GrantIsInTheKernelWhenItReturns) {
   EXPECT_EQ(kernel_.entries.size(), 1U);
 }
 
-TEST_F(GrantsFixture, DurationAtTheMaximumIsGranted) { EXPECT_EQ(granted("alice", 7 * 24h).ends, clock_.boot() + 7 * 24h); }
+TEST_F(ServiceTest, DurationAtTheMaximumIsGranted) {
+  EXPECT_EQ(granted("alice", 7 * 24h).ends, clock_.boot() + 7 * 24h);
+}
 
-TEST_F(GrantsFixture, DurationAboveTheMaximumNamesIt) {
-  for (const auto duration : {std::chrono::seconds(7 * 24h) + 1s, std::chrono::seconds(24h * 36525), std::chrono::seconds::max()}) {
+TEST_F(ServiceTest, DurationAboveTheMaximumNamesIt) {
+  for (const auto duration :
+       {std::chrono::seconds(7 * 24h) + 1s, std::chrono::seconds(24h * 36525), std::chrono::seconds::max()}) {
     const auto result = grant("alice", duration);
     EXPECT_EQ(code(result), ErrorCode::invalid);
     EXPECT_THAT(message(result), HasSubstr("maximum of 7d"));
@@ -41,18 +44,18 @@ TEST_F(GrantsFixture, DurationAboveTheMaximumNamesIt) {
   EXPECT_TRUE(kernel_.entries.empty());
 }
 
-TEST_F(GrantsFixture, DurationNotPositiveIsRefused) {
+TEST_F(ServiceTest, DurationNotPositiveIsRefused) {
   EXPECT_EQ(code(grant("alice", 0s)), ErrorCode::invalid);
   EXPECT_EQ(code(grant("alice", -1s)), ErrorCode::invalid);
 }
 
-TEST_F(GrantsFixture, UntilInTheFutureEndsThen) {
+TEST_F(ServiceTest, UntilInTheFutureEndsThen) {
   const auto grant = granted("alice", clock_.wall() + 2h + 1ns);
   EXPECT_EQ(grant.ends, clock_.boot() + 2h + 1ns);
   EXPECT_EQ(grant.ends_wall, clock_.wall() + 2h + 1ns);
 }
 
-TEST_F(GrantsFixture, UntilPastOrNowIsRefused) {
+TEST_F(ServiceTest, UntilPastOrNowIsRefused) {
   for (const auto until : {clock_.wall(), clock_.wall() - 1ns, WallTime(0s)}) {
     const auto result = grant("alice", until);
     EXPECT_EQ(code(result), ErrorCode::invalid);
@@ -60,18 +63,18 @@ TEST_F(GrantsFixture, UntilPastOrNowIsRefused) {
   }
 }
 
-TEST_F(GrantsFixture, UntilBeyondTheMaximumNamesIt) {
+TEST_F(ServiceTest, UntilBeyondTheMaximumNamesIt) {
   EXPECT_THAT(message(grant("alice", clock_.wall() + 7 * 24h + 1ns)), HasSubstr("maximum of 7d"));
 }
 
-TEST_F(GrantsFixture, PermanentHasNoEndAndNoMaximum) {
+TEST_F(ServiceTest, PermanentHasNoEndAndNoMaximum) {
   const auto grant = granted("alice", Permanent{});
   EXPECT_EQ(grant.ends, std::nullopt);
   EXPECT_EQ(in_kernel(1000)->value.ends, DS01_NEVER);
   EXPECT_EQ(service_.next_end(), std::nullopt);
 }
 
-TEST_F(GrantsFixture, SettingsNewHoldForTheNextGrant) {
+TEST_F(ServiceTest, SettingsNewHoldForTheNextGrant) {
   settings_.default_duration = 1h;
   settings_.maximum = 2h;
   settings_.on_expiry = config::OnExpiry::kill;
@@ -82,7 +85,7 @@ TEST_F(GrantsFixture, SettingsNewHoldForTheNextGrant) {
   EXPECT_THAT(message(this->grant("bob", 3h)), HasSubstr("maximum of 2h"));
 }
 
-TEST_F(GrantsFixture, OnExpiryGivenWinsOverTheSetting) {
+TEST_F(ServiceTest, OnExpiryGivenWinsOverTheSetting) {
   auto asked = request("alice");
   asked.on_expiry = config::OnExpiry::soft;
   EXPECT_EQ(grant(asked)->on_expiry, config::OnExpiry::soft);
@@ -90,7 +93,7 @@ TEST_F(GrantsFixture, OnExpiryGivenWinsOverTheSetting) {
 
 // ---- subjects
 
-TEST_F(GrantsFixture, SubjectByUidNeedsNoAccount) {
+TEST_F(ServiceTest, SubjectByUidNeedsNoAccount) {
   const auto grant = granted("uid:4242");
   EXPECT_EQ(grant.subject.uid, 4242U);
   EXPECT_EQ(grant.subject.name, "");
@@ -98,7 +101,7 @@ TEST_F(GrantsFixture, SubjectByUidNeedsNoAccount) {
   EXPECT_NE(in_kernel(4242), nullptr);
 }
 
-TEST_F(GrantsFixture, SubjectByUidAndNameAreTheSame) {
+TEST_F(ServiceTest, SubjectByUidAndNameAreTheSame) {
   const auto by_name = granted("alice", 1h);
   const auto by_uid = granted("uid:1000", 2h);
   EXPECT_EQ(by_uid.id(), by_name.id());
@@ -111,22 +114,29 @@ struct BadSubject {
   ErrorCode code;
 };
 
-TEST_F(GrantsFixture, SubjectBadIsRefused) {
+TEST_F(ServiceTest, SubjectBadIsRefused) {
   const BadSubject table[] = {
-      {"", ErrorCode::invalid},           {"mallory", ErrorCode::not_found},
-      {"1000", ErrorCode::not_found},     {"uid:", ErrorCode::invalid},
-      {"uid:-1", ErrorCode::invalid},     {"uid:4294967295", ErrorCode::invalid},
-      {"uid:x", ErrorCode::invalid},      {"uid:99999999999999999999", ErrorCode::invalid},
-      {"cgroup:", ErrorCode::invalid},    {"cgroup:/", ErrorCode::invalid},
-      {"cgroup:a", ErrorCode::invalid},   {"cgroup:/a/../b", ErrorCode::invalid},
-      {"cgroup:/a//b", ErrorCode::invalid}, {"cgroup:/gone", ErrorCode::not_found},
+      {"", ErrorCode::invalid},
+      {"mallory", ErrorCode::not_found},
+      {"1000", ErrorCode::not_found},
+      {"uid:", ErrorCode::invalid},
+      {"uid:-1", ErrorCode::invalid},
+      {"uid:4294967295", ErrorCode::invalid},
+      {"uid:x", ErrorCode::invalid},
+      {"uid:99999999999999999999", ErrorCode::invalid},
+      {"cgroup:", ErrorCode::invalid},
+      {"cgroup:/", ErrorCode::invalid},
+      {"cgroup:a", ErrorCode::invalid},
+      {"cgroup:/a/../b", ErrorCode::invalid},
+      {"cgroup:/a//b", ErrorCode::invalid},
+      {"cgroup:/gone", ErrorCode::not_found},
   };
   for (const auto& [text, expected] : table) EXPECT_EQ(code(grant(text)), expected) << text;
   EXPECT_TRUE(kernel_.entries.empty());
   EXPECT_EQ(service_.active_count(), 0U);
 }
 
-TEST_F(GrantsFixture, SubjectRootIsRefusedUnderEveryName) {
+TEST_F(ServiceTest, SubjectRootIsRefusedUnderEveryName) {
   users_.uids["toor"] = 0;
   for (const auto* subject : {"root", "toor", "uid:0", "uid:00"}) {
     EXPECT_EQ(code(grant(subject)), ErrorCode::invalid) << subject;
@@ -134,12 +144,12 @@ TEST_F(GrantsFixture, SubjectRootIsRefusedUnderEveryName) {
   }
 }
 
-TEST_F(GrantsFixture, NameServiceDownIsNoAnswer) {
+TEST_F(ServiceTest, NameServiceDownIsNoAnswer) {
   users_.broken = true;
   EXPECT_EQ(code(grant("alice")), ErrorCode::system);
 }
 
-TEST_F(GrantsFixture, SubjectCgroupReachesTheKernelWithItsDepth) {
+TEST_F(ServiceTest, SubjectCgroupReachesTheKernelWithItsDepth) {
   root_.make("a.slice/job");
   const auto grant = granted("cgroup:/a.slice/job");
   EXPECT_EQ(grant.subject.display(), "cgroup:/a.slice/job");
@@ -150,7 +160,7 @@ TEST_F(GrantsFixture, SubjectCgroupReachesTheKernelWithItsDepth) {
 
 // ---- GPUs
 
-TEST_F(GrantsFixture, GpusByIndexOrUuidSetTheirBits) {
+TEST_F(ServiceTest, GpusByIndexOrUuidSetTheirBits) {
   gpus_ = {{0, "GPU-aaaa"}, {1, "GPU-bbbb"}, {64, "GPU-cccc"}, {253, "GPU-dddd"}};
   const auto grant = granted("alice", {}, "GPU-dddd,64,0,0");
   EXPECT_EQ(grant.scope(), "GPU 0, 64, 253");
@@ -163,17 +173,26 @@ TEST_F(GrantsFixture, GpusByIndexOrUuidSetTheirBits) {
   EXPECT_EQ(bits[3], 1ULL << 61);
 }
 
-TEST_F(GrantsFixture, GpusAllIsAllThatEverAppear) {
+TEST_F(ServiceTest, GpusAllIsAllThatEverAppear) {
   EXPECT_EQ(granted("alice").gpus, std::nullopt);
   EXPECT_EQ(granted("alice").scope(), "all GPUs");
 }
 
-TEST_F(GrantsFixture, GpusBadAreRefused) {
+TEST_F(ServiceTest, GpusBadAreRefused) {
   const std::pair<std::string, std::string> table[] = {
-      {"", "no GPU given"},  {",", "no GPU given"},      {"2", "no GPU 2"},     {"GPU-zzzz", "no GPU GPU-zzzz"},
-      {"x", "not a GPU"},    {"0;1", "not a GPU"},       {"0, 1", "not a GPU"}, {"all,0", "not a GPU"},
-      {"-1", "not a GPU"},   {"ALL", "not a GPU"},       {"99999999999999999999", "not a GPU"},
-      {"0,2", "no GPU 2"},   {"MIG-aaaa", "not a GPU"},
+      {"", "no GPU given"},
+      {",", "no GPU given"},
+      {"2", "no GPU 2"},
+      {"GPU-zzzz", "no GPU GPU-zzzz"},
+      {"x", "not a GPU"},
+      {"0;1", "not a GPU"},
+      {"0, 1", "not a GPU"},
+      {"all,0", "not a GPU"},
+      {"-1", "not a GPU"},
+      {"ALL", "not a GPU"},
+      {"99999999999999999999", "not a GPU"},
+      {"0,2", "no GPU 2"},
+      {"MIG-aaaa", "not a GPU"},
   };
   for (const auto& [list, expected] : table) {
     const auto result = grant("alice", {}, list);
@@ -183,7 +202,7 @@ TEST_F(GrantsFixture, GpusBadAreRefused) {
   EXPECT_TRUE(kernel_.entries.empty());
 }
 
-TEST_F(GrantsFixture, GpusWithoutDriverIndicesAreTakenAtTheirWord) {
+TEST_F(ServiceTest, GpusWithoutDriverIndicesAreTakenAtTheirWord) {
   gpus_.clear();
   EXPECT_EQ(granted("alice", {}, "3").scope(), "GPU 3");
   EXPECT_TRUE(grant("alice", {}, "253"));
@@ -192,7 +211,7 @@ TEST_F(GrantsFixture, GpusWithoutDriverIndicesAreTakenAtTheirWord) {
 }
 
 // The driver's list is text from outside: an index beyond the kernel's bits must not be written there.
-TEST_F(GrantsFixture, GpuBeyondTheKernelsBitsIsRefused) {
+TEST_F(ServiceTest, GpuBeyondTheKernelsBitsIsRefused) {
   gpus_ = {{0, "GPU-aaaa"}, {256, "GPU-bbbb"}, {4'000'000'000U, "GPU-cccc"}};
   for (const auto* list : {"256", "GPU-bbbb", "4000000000", "0,GPU-cccc"})
     EXPECT_EQ(code(grant("alice", {}, list)), ErrorCode::invalid) << list;
@@ -200,7 +219,7 @@ TEST_F(GrantsFixture, GpuBeyondTheKernelsBitsIsRefused) {
 
 // ---- reasons
 
-TEST_F(GrantsFixture, ReasonRequiredMustBeGiven) {
+TEST_F(ServiceTest, ReasonRequiredMustBeGiven) {
   settings_.require_reason = true;
   service_.set_settings(settings_);
   EXPECT_THAT(message(grant("alice")), HasSubstr("--reason"));
@@ -209,10 +228,10 @@ TEST_F(GrantsFixture, ReasonRequiredMustBeGiven) {
   EXPECT_EQ(grant(asked)->reason, "thesis");
 }
 
-TEST_F(GrantsFixture, ReasonBadIsRefused) {
+TEST_F(ServiceTest, ReasonBadIsRefused) {
   auto asked = request("alice");
-  for (const std::string& reason : {std::string(501, 'x'), std::string("a\nb"), std::string("a\x1b[2J"), std::string("a\0b", 3),
-                                    std::string("\x7f")}) {
+  for (const std::string& reason : {std::string(501, 'x'), std::string("a\nb"), std::string("a\x1b[2J"),
+                                    std::string("a\0b", 3), std::string("\x7f")}) {
     asked.reason = reason;
     EXPECT_EQ(code(grant(asked)), ErrorCode::invalid);
   }
@@ -224,7 +243,7 @@ TEST_F(GrantsFixture, ReasonBadIsRefused) {
 
 // ---- a second grant
 
-TEST_F(GrantsFixture, SecondGrantKeepsIdAndReplacesTheRest) {
+TEST_F(ServiceTest, SecondGrantKeepsIdAndReplacesTheRest) {
   granted("alice", 1h);
   const auto created = clock_.wall();
   clock_.advance(10min);
@@ -243,7 +262,7 @@ TEST_F(GrantsFixture, SecondGrantKeepsIdAndReplacesTheRest) {
   EXPECT_EQ(service_.next_end(), clock_.boot() + 2h);
 }
 
-TEST_F(GrantsFixture, SecondGrantNeverShortens) {
+TEST_F(ServiceTest, SecondGrantNeverShortens) {
   granted("alice", 2h);
   const auto before = in_kernel(1000)->value.ends;
   const auto result = grant("alice", 2h - 1s);
@@ -253,20 +272,20 @@ TEST_F(GrantsFixture, SecondGrantNeverShortens) {
   EXPECT_TRUE(grant("alice", 2h));
 }
 
-TEST_F(GrantsFixture, PermanentIsNotShortenedByAnyEnd) {
+TEST_F(ServiceTest, PermanentIsNotShortenedByAnyEnd) {
   granted("alice", Permanent{});
   EXPECT_EQ(code(grant("alice", 7 * 24h)), ErrorCode::conflict);
   EXPECT_TRUE(grant("alice", Permanent{}));
 }
 
-TEST_F(GrantsFixture, EndIsExtendedToPermanent) {
+TEST_F(ServiceTest, EndIsExtendedToPermanent) {
   granted("alice", 1h);
   EXPECT_EQ(granted("alice", Permanent{}).id(), "g-1");
   EXPECT_EQ(service_.next_end(), std::nullopt);
   EXPECT_EQ(in_kernel(1000)->value.ends, DS01_NEVER);
 }
 
-TEST_F(GrantsFixture, SubjectsDifferentHaveNumbersOfTheirOwn) {
+TEST_F(ServiceTest, SubjectsDifferentHaveNumbersOfTheirOwn) {
   EXPECT_EQ(granted("alice").id(), "g-1");
   EXPECT_EQ(granted("bob").id(), "g-2");
   ASSERT_TRUE(service_.revoke("alice"));
@@ -275,7 +294,7 @@ TEST_F(GrantsFixture, SubjectsDifferentHaveNumbersOfTheirOwn) {
 
 // ---- nothing changes
 
-TEST_F(GrantsFixture, DryRunChangesNothing) {
+TEST_F(ServiceTest, DryRunChangesNothing) {
   auto asked = request("alice", 1h);
   asked.dry_run = true;
   const auto grant = this->grant(asked);
@@ -286,14 +305,14 @@ TEST_F(GrantsFixture, DryRunChangesNothing) {
   EXPECT_EQ(granted("bob").id(), "g-1");
 }
 
-TEST_F(GrantsFixture, DryRunFindsTheSameErrors) {
+TEST_F(ServiceTest, DryRunFindsTheSameErrors) {
   granted("alice", 2h);
   auto asked = request("alice", 1h);
   asked.dry_run = true;
   EXPECT_EQ(code(grant(asked)), ErrorCode::conflict);
 }
 
-TEST_F(GrantsFixture, KernelFailsGrantChangesNothing) {
+TEST_F(ServiceTest, KernelFailsGrantChangesNothing) {
   kernel_.broken = true;
   const auto result = grant("alice");
   EXPECT_EQ(code(result), ErrorCode::unavailable);
@@ -304,7 +323,7 @@ TEST_F(GrantsFixture, KernelFailsGrantChangesNothing) {
   EXPECT_EQ(granted("bob").id(), "g-1");
 }
 
-TEST_F(GrantsFixture, KernelFailsReplacementKeepsTheOldGrant) {
+TEST_F(ServiceTest, KernelFailsReplacementKeepsTheOldGrant) {
   const auto before = granted("alice", 1h);
   kernel_.broken = true;
   EXPECT_FALSE(grant("alice", 3h, "0"));

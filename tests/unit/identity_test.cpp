@@ -26,23 +26,25 @@ const std::string kHex64 = "0123456789abcdef0123456789abcdef0123456789abcdef0123
 TEST(IsCgroupPath, PathsGoodAndBad) {
   for (const auto* path : {"/a", "/a/b", "/user.slice/user-1000.slice", "/a b", "/.a", "/..a", "/a..", "/ä", "/a\\x2d"})
     EXPECT_TRUE(is_cgroup_path(path)) << path;
-  for (const auto& path : {""s, "/"s, "a"s, "a/b"s, "/a/"s, "//a"s, "/a//b"s, "/."s, "/.."s, "/a/../b"s, "/a/."s, "/a\n"s,
-                           "/a\0b"s, "/a\x1b"s, "/a\x7f"s})
+  for (const auto& path : {""s, "/"s, "a"s, "a/b"s, "/a/"s, "//a"s, "/a//b"s, "/."s, "/.."s, "/a/../b"s, "/a/."s,
+                           "/a\n"s, "/a\0b"s, "/a\x1b"s, "/a\x7f"s})
     EXPECT_FALSE(is_cgroup_path(path)) << path;
 }
 
 TEST(HasContainerName, NamesOfTheRuntimesAnywhereInThePath) {
   for (const auto& path :
-       {"/system.slice/docker-" + kHex64 + ".scope", "/system.slice/docker-x.scope"s, "/docker/" + kHex64, "/" + kHex64 + "/init",
-        "/machine.slice/libpod-" + kHex64 + ".scope/container", "/user.slice/user-1000.slice/user@1000.service/libpod-x"s,
-        "/kubepods.slice/cri-containerd-x.scope"s, "/crio-x"s, "/machine.slice/x"s, "/machine.slice"s})
+       {"/system.slice/docker-" + kHex64 + ".scope", "/system.slice/docker-x.scope"s, "/docker/" + kHex64,
+        "/" + kHex64 + "/init", "/machine.slice/libpod-" + kHex64 + ".scope/container",
+        "/user.slice/user-1000.slice/user@1000.service/libpod-x"s, "/kubepods.slice/cri-containerd-x.scope"s,
+        "/crio-x"s, "/machine.slice/x"s, "/machine.slice"s})
     EXPECT_TRUE(has_container_name(path)) << path;
 }
 
 TEST(HasContainerName, NamesThatOnlyLookAlike) {
-  for (const auto& path : {"/"s, ""s, "/user.slice/user-1000.slice/session-1.scope"s, "/system.slice/docker.service"s,
-                           "/system.slice/docker-proxy.service"s, "/a-docker-x.scope"s, "/machine.slice2"s, "/xmachine.slice"s,
-                           "/" + kHex64.substr(1), "/" + kHex64 + "0", "/" + kHex64.substr(1) + "g", "/" + kHex64.substr(1) + "A"})
+  for (const auto& path :
+       {"/"s, ""s, "/user.slice/user-1000.slice/session-1.scope"s, "/system.slice/docker.service"s,
+        "/system.slice/docker-proxy.service"s, "/a-docker-x.scope"s, "/machine.slice2"s, "/xmachine.slice"s,
+        "/" + kHex64.substr(1), "/" + kHex64 + "0", "/" + kHex64.substr(1) + "g", "/" + kHex64.substr(1) + "A"})
     EXPECT_FALSE(has_container_name(path)) << path;
 }
 
@@ -64,7 +66,8 @@ TEST_F(CgroupsTest, FindTellsMissingFromMalformed) {
   root_.write("file", "");
   EXPECT_EQ(fake::code(cgroups_.find("/absent")), ErrorCode::not_found);
   EXPECT_EQ(fake::code(cgroups_.find("/file")), ErrorCode::invalid);
-  for (const auto* path : {"", "/", "a", "/a/", "/a/../.."}) EXPECT_EQ(fake::code(cgroups_.find(path)), ErrorCode::invalid) << path;
+  for (const auto* path : {"", "/", "a", "/a/", "/a/../.."})
+    EXPECT_EQ(fake::code(cgroups_.find(path)), ErrorCode::invalid) << path;
 }
 
 TEST_F(CgroupsTest, FindLooksAsDeepAsTheKernelSide) {
@@ -80,9 +83,11 @@ TEST_F(CgroupsTest, PathOfAnUnknownIdIsEmpty) { EXPECT_EQ(cgroups_.path_of(~0ULL
 TEST(FindCgroupRoot, HybridHostHasItBelow) {
   const fake::Folder folder;
   const auto pure = folder.write("pure", "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n");
-  const auto hybrid = folder.write("hybrid", "cgroup /sys/fs/cgroup/memory cgroup rw 0 0\n"
-                                             "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n");
-  const auto none = folder.write("none", "cgroup /sys/fs/cgroup/memory cgroup rw 0 0\ncgroup2 /mnt cgroup2 rw 0 0\nx\n");
+  const auto hybrid = folder.write("hybrid",
+                                   "cgroup /sys/fs/cgroup/memory cgroup rw 0 0\n"
+                                   "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n");
+  const auto none =
+      folder.write("none", "cgroup /sys/fs/cgroup/memory cgroup rw 0 0\ncgroup2 /mnt cgroup2 rw 0 0\nx\n");
   EXPECT_EQ(find_cgroup_root(pure), std::filesystem::path("/sys/fs/cgroup"));
   EXPECT_EQ(find_cgroup_root(hybrid), std::filesystem::path("/sys/fs/cgroup/unified"));
   EXPECT_EQ(fake::code(find_cgroup_root(none)), ErrorCode::unavailable);
@@ -164,7 +169,8 @@ TEST(FindUid, NameOrNumber) {
 
 TEST(FindUid, EverythingElseIsRefused) {
   const fake::Users users;
-  for (const auto* text : {"uid:", "uid:-1", "uid:4294967295", "uid:4294967296", "uid: 1", "uid:1 ", "uid:alice", "uid:0x1"})
+  for (const auto* text :
+       {"uid:", "uid:-1", "uid:4294967295", "uid:4294967296", "uid: 1", "uid:1 ", "uid:alice", "uid:0x1"})
     EXPECT_EQ(fake::code(find_uid(users, text)), ErrorCode::invalid) << text;
   EXPECT_EQ(fake::code(find_uid(users, "1000")), ErrorCode::not_found);
   EXPECT_EQ(fake::code(find_uid(users, "UID:1")), ErrorCode::not_found);

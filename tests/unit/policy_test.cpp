@@ -33,9 +33,8 @@ class Compiled {
       : rules_(compile(resolved, mode, sockets)) {}
 
   const ds01_rule* find(std::uint32_t kind, std::uint64_t id, std::uint32_t sub = 0) const {
-    const auto found = std::ranges::find_if(rules_, [&](const Rule& rule) {
-      return rule.key.kind == kind && rule.key.id == id && rule.key.sub == sub;
-    });
+    const auto found = std::ranges::find_if(
+        rules_, [&](const Rule& rule) { return rule.key.kind == kind && rule.key.id == id && rule.key.sub == sub; });
     return found == rules_.end() ? nullptr : &found->value;
   }
   // bpf/object.h: the very device before its block.
@@ -135,11 +134,15 @@ TEST_P(CompileOverlap, RangesOverlappingTheFirstStands) {
 
 INSTANTIATE_TEST_SUITE_P(
     Policy, CompileOverlap,
-    ::testing::Values(Overlap{"DeviceThenDevice", {195, 0, 9, DeviceClass::gpu, true}, {195, 5, 20, DeviceClass::control, false}},
-                      Overlap{"DeviceThenBlock", {195, 0, 9, DeviceClass::gpu, true}, {195, 0, 255, DeviceClass::control, false}},
-                      Overlap{"BlockThenDevice", {195, 0, 255, DeviceClass::compute, false}, {195, 9, 9, DeviceClass::control, false}},
-                      Overlap{"BlockThenIndexed", {195, 0, 255, DeviceClass::compute, false}, {195, 0, 300, DeviceClass::control, true}},
-                      Overlap{"BlockThenBlock", {195, 0, 255, DeviceClass::compute, false}, {195, 0, 511, DeviceClass::control, false}}),
+    ::testing::Values(
+        Overlap{"DeviceThenDevice", {195, 0, 9, DeviceClass::gpu, true}, {195, 5, 20, DeviceClass::control, false}},
+        Overlap{"DeviceThenBlock", {195, 0, 9, DeviceClass::gpu, true}, {195, 0, 255, DeviceClass::control, false}},
+        Overlap{
+            "BlockThenDevice", {195, 0, 255, DeviceClass::compute, false}, {195, 9, 9, DeviceClass::control, false}},
+        Overlap{
+            "BlockThenIndexed", {195, 0, 255, DeviceClass::compute, false}, {195, 0, 300, DeviceClass::control, true}},
+        Overlap{
+            "BlockThenBlock", {195, 0, 255, DeviceClass::compute, false}, {195, 0, 511, DeviceClass::control, false}}),
     [](const auto& test) { return test.param.name; });
 
 TEST(Compile, ClassesMapToTheKernels) {
