@@ -9,12 +9,13 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <spdlog/spdlog.h>
+#include <fmt/format.h>
 
 #include "audit/trail.h"
 #include "authz/authz.h"
 #include "control/api.h"
 #include "core/paths.h"
+#include "daemon/log.h"
 #include "daemon/uevents.h"
 #include "enforcer/enforcer.h"
 #include "grants/service.h"
@@ -40,7 +41,7 @@ class Daemon {
         cgroup_watch_(std::move(watch)),
         enforcer_({clock_, users_, cgroups_, {paths::kProc, paths::kLsmList, options.runtime}}, config),
         grants_({enforcer_, clock_, users_, cgroups_, [] { return devices::list_gpus(paths::kProc); }}, config.grants),
-        trail_({clock_, users_, cgroups_, paths::kProc, [](const Error& error) { spdlog::error("audit: {}", error.message); }},
+        trail_({clock_, users_, cgroups_, paths::kProc, [](const Error& error) { log::error(fmt::format("audit: {}", error.message)); }},
                config.audit),
         api_({enforcer_, grants_, trail_, clock_, users_, clock_.wall(), [this] { arm_expiry(); }}) {}
 
@@ -98,7 +99,7 @@ void Daemon::watch(asio::posix::stream_descriptor& descriptor, std::function<voi
 
 Status Daemon::start() {
   for (const auto& warning : enforcer_.config().without_effect)
-    spdlog::warn("{}: '{}' has no effect in this version", options_.config.string(), warning);
+    log::warn(fmt::format("{}: '{}' has no effect in this version", options_.config.string(), warning));
   find_admins();
   DS01_CHECK(serve("agent.sock", authz::Socket::agent));
   on_signal();
@@ -122,18 +123,18 @@ Status Daemon::start() {
   arm_refresh();
   arm_audit();
   sd_notify(0, "READY=1");
-  spdlog::info("enforcing: mode {}", config::to_string(enforcer_.mode_now()));
+  log::info(fmt::format("enforcing: mode {}", config::to_string(enforcer_.mode_now())));
   return {};
 }
 
 void Daemon::attach() {
   const auto started = enforcer_.start();
-  for (const auto& warning : enforcer_.resolved().warnings) spdlog::warn("{}", warning);
+  for (const auto& warning : enforcer_.resolved().warnings) log::warn(warning);
   if (started) {
     trail_.started(fmt::format("ds01d {} gates GPU devices, mode {}", DS01_VERSION, config::to_string(enforcer_.mode_now())));
     return;
   }
-  spdlog::critical("NOT ENFORCING: {}", started.error().message);
+  log::critical(fmt::format("NOT ENFORCING: {}", started.error().message));
   trail_.started(fmt::format("ds01d {} is NOT enforcing: {}", DS01_VERSION, started.error().message));
   sd_notifyf(0, "STATUS=Not enforcing: %s", started.error().message.c_str());
 }
@@ -178,14 +179,14 @@ void Daemon::refresh(const char* cause) {
   // Watch first, look second: what changes in between is seen by one or the other.
   cgroup_watch_.watch(cgroups_.root(), policy::named_cgroups(enforcer_.config()));
   if (const auto refreshed = enforcer_.refresh(); !refreshed)
-    spdlog::error("after a change of {}: {}; the policy in force stays", cause, refreshed.error().message);
+    log::error(fmt::format("after a change of {}: {}; the policy in force stays", cause, refreshed.error().message));
 }
 
 void Daemon::reload() {
   auto config = config::load(options_.config);
   auto applied = config ? enforcer_.apply(*config) : Status(std::unexpected(config.error()));
   if (!applied) {
-    spdlog::error("{}; the running configuration stays", applied.error().message);
+    log::error(fmt::format("{}; the running configuration stays", applied.error().message));
     trail_.reopen();
     trail_.reloaded(fmt::format("configuration refused, the running one stays: {}", applied.error().message),
                     audit::Level::error);
@@ -195,7 +196,7 @@ void Daemon::reload() {
   trail_.configure(config->audit);
   find_admins();
   refresh("configuration");
-  for (const auto& warning : enforcer_.resolved().warnings) spdlog::warn("{}", warning);
+  for (const auto& warning : enforcer_.resolved().warnings) log::warn(warning);
   trail_.reloaded(fmt::format("configuration {} loaded, mode {}", options_.config.string(),
                               config::to_string(enforcer_.mode_now())),
                   audit::Level::notice);
@@ -216,7 +217,7 @@ void Daemon::on_events() {
   const auto taken = enforcer_.consume_events([this](const ds01_event& event) {
     if (event.device_class != DS01_CLASS_SELFTEST) trail_.denial(event);
   });
-  if (!taken) spdlog::error("{}", taken.error().message);
+  if (!taken) log::error(taken.error().message);
   const auto lost = enforcer_.losses()[DS01_LOST_EVENTS];
   if (lost == lost_reported_) return;
   trail_.lost(lost - lost_reported_);
@@ -261,7 +262,7 @@ void Daemon::arm_audit() {
 void Daemon::close_audit_windows(bool final) {
   const auto counts = enforcer_.counts();
   if (!counts) {
-    spdlog::error("{}", counts.error().message);
+    log::error(counts.error().message);
     return;
   }
   std::map<uid_t, std::uint64_t> totals;

@@ -3,11 +3,10 @@
 #include <cstdlib>
 
 #include <fmt/format.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
 
 #include "config/config.h"
 #include "daemon/daemon.h"
+#include "daemon/log.h"
 #include "daemon/options.h"
 
 namespace {
@@ -40,8 +39,7 @@ int main(int argc, char** argv) {
     }
     case Action::run: break;
   }
-  spdlog::set_default_logger(spdlog::stderr_logger_st("ds01d"));
-  spdlog::set_pattern("%n: %l: %v");
+  ds01::daemon::log::start();
   const auto status = ds01::daemon::run(*options);
   return status ? 0 : report(status.error(), 1);
 }

@@ -4,6 +4,9 @@
 # Builds targets in build/, installing what that needs. Source it after common.sh.
 # shellcheck disable=SC2034  # the variables are for the scripts that source this
 
+# ccache then serves every checkout of this machine, wherever it lies.
+export CCACHE_BASEDIR=$DS01_ROOT CCACHE_NOHASHDIR=1
+
 DS01_BUILD=${DS01_BUILD:-$DS01_ROOT/build}
 
 # build_targets TARGET…
