@@ -4,7 +4,7 @@
  *
  * An element of a hash may be freed and used again for another key while a program still reads it (bpf_mem_alloc,
  * kernel 6.1 and later). So a value is only trusted where the agent waits, after every replacement and removal, until
- * no program runs that could have seen the old element (agent/kernel/maps.h), and host_cgroups has no value to trust.
+ * no program runs that could have seen the old element (agent/kernel/gate.h), and host_cgroups has no value to trust.
  */
 #ifndef DS01_MAPS_H
 #define DS01_MAPS_H

@@ -128,10 +128,10 @@ static __always_inline struct cgroup *current_cgroup(void)
 	return BPF_CORE_READ(task, cgroups, dfl_cgrp);
 }
 
-/* Looks at the names of the task's cgroup and its ancestors: some 300 instructions a level, once per cgroup. */
-__noinline int has_container_name(void)
+/* Looks at the names of a cgroup and its ancestors: some 300 instructions a level, once per cgroup. */
+__noinline int has_container_name(__u64 address)
 {
-	struct cgroup *cgroup = current_cgroup();
+	struct cgroup *cgroup = (struct cgroup *)address;
 
 	for (int i = 0; i < WALK_LEVELS; i++) {
 		if (!cgroup)
@@ -184,12 +184,16 @@ __noinline int in_own_slice(__u32 uid)
 static __always_inline bool in_container_cgroup(struct task_struct *task)
 {
 	__u64 id = task->cgroups->dfl_cgrp->kn->id;
+	struct cgroup *cgroup;
 	__u8 seen = 1;
 
 	if (bpf_map_lookup_elem(&host_cgroups, &id))
 		return false;
-	if (has_container_name())
+	/* The task may be moved meanwhile: what is remembered is the cgroup that was walked. */
+	cgroup = current_cgroup();
+	if (has_container_name((__u64)cgroup))
 		return true;
+	id = BPF_CORE_READ(cgroup, kn, id);
 	bpf_map_update_elem(&host_cgroups, &id, &seen, BPF_ANY);
 	return false;
 }

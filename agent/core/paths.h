@@ -10,6 +10,7 @@ inline constexpr const char* kCgroups = "/sys/fs/cgroup";  // the v2 hierarchy, 
 inline constexpr const char* kLsmList = "/sys/kernel/security/lsm";
 inline constexpr const char* kBtf = "/sys/kernel/btf/vmlinux";
 inline constexpr const char* kConfig = "/etc/ds01/agent.yaml";
+inline constexpr const char* kRun = "/run";
 inline constexpr const char* kRuntime = "/run/ds01";
 
 }  // namespace ds01::paths

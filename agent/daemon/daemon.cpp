@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -53,6 +54,12 @@ class Daemon {
   Status serve(const char* name, authz::Socket socket);
   void attach();
   http::Response answer(authz::Socket socket, const http::Peer& peer, const http::Request& request);
+  struct FileRights {
+    mode_t mode;
+    gid_t group;
+  };
+  FileRights admin_rights() const;
+  Status renew_admin_rights() const;
   void find_admins();
   void refresh(const char* cause);
   void reload();
@@ -142,11 +149,9 @@ void Daemon::attach() {
 Status Daemon::serve(const char* name, authz::Socket socket) {
   const bool admin = socket == authz::Socket::admin;
   const auto path = options_.runtime / name;
-  gid_t group = 0;
-  if (admin && !enforcer_.config().admin_groups.empty())
-    group = users_.gid_of(enforcer_.config().admin_groups.front()).value_or(0);
+  const auto rights = admin ? admin_rights() : FileRights{0666, 0};
   // The gate learns of admin.sock before the first connection can be made.
-  DS01_TRY(auto listener, http::listen_unix(path, admin ? 0660 : 0666, group,
+  DS01_TRY(auto listener, http::listen_unix(path, rights.mode, rights.group,
                                             [&] { return admin ? enforcer_.guard(path) : Status{}; }));
   served_.push_back(path);
   servers_.push_back(std::make_unique<http::Server>(
@@ -166,6 +171,24 @@ http::Response Daemon::answer(authz::Socket socket, const http::Peer& peer, cons
   return api_.handle(caller, request);
 }
 
+// A file mode can name one group. Where agent.yaml names more than that, everybody on the host may knock, and whoever is no
+// admin is refused by the API.
+Daemon::FileRights Daemon::admin_rights() const {
+  const auto& config = enforcer_.config();
+  if (!config.admin_users.empty() || config.admin_groups.size() > 1) return {0666, 0};
+  if (config.admin_groups.empty()) return {0600, 0};
+  return {0660, users_.gid_of(config.admin_groups.front()).value_or(0)};
+}
+
+Status Daemon::renew_admin_rights() const {
+  const auto path = (options_.runtime / "admin.sock").string();
+  const auto rights = admin_rights();
+  if (::chmod(path.c_str(), 0600) != 0 || ::lchown(path.c_str(), 0, rights.group) != 0 ||
+      ::chmod(path.c_str(), rights.mode) != 0)
+    return fail_errno(path);
+  return {};
+}
+
 void Daemon::find_admins() {
   admins_.clear();
   for (const auto& name : enforcer_.config().admin_users)
@@ -178,7 +201,11 @@ void Daemon::find_admins() {
 void Daemon::refresh(const char* cause) {
   // Watch first, look second: what changes in between is seen by one or the other.
   cgroup_watch_.watch(cgroups_.root(), policy::named_cgroups(enforcer_.config()));
-  if (const auto refreshed = enforcer_.refresh(); !refreshed)
+  const auto warned = enforcer_.resolved().warnings;
+  const auto refreshed = enforcer_.refresh();
+  if (enforcer_.resolved().warnings != warned)
+    for (const auto& warning : enforcer_.resolved().warnings) log::warn(warning);
+  if (!refreshed)
     log::error(fmt::format("after a change of {}: {}; the policy in force stays", cause, refreshed.error().message));
 }
 
@@ -195,6 +222,8 @@ void Daemon::reload() {
   grants_.set_settings(config->grants);
   trail_.configure(config->audit);
   find_admins();
+  if (enforcer_.attached())
+    if (const auto renewed = renew_admin_rights(); !renewed) log::error(renewed.error().message);
   refresh("configuration");
   for (const auto& warning : enforcer_.resolved().warnings) log::warn(warning);
   trail_.reloaded(fmt::format("configuration {} loaded, mode {}", options_.config.string(),
@@ -208,7 +237,8 @@ void Daemon::on_signal() {
     if (signal != SIGHUP) return io_.stop();
     sd_notify(0, "RELOADING=1");
     reload();
-    sd_notify(0, "READY=1");
+    // Ready means enforcing; an agent that is not cannot become so by a reload.
+    if (enforcer_.attached()) sd_notify(0, "READY=1");
     on_signal();
   });
 }
@@ -295,7 +325,7 @@ Status self_test() {
   DS01_CHECK(kernel::check_lsm_list(paths::kLsmList));
   DS01_TRY(const auto gate, kernel::Gate::load());
   DS01_CHECK(gate->attach());
-  return kernel::self_test(*gate, {}, std::filesystem::temp_directory_path());
+  return kernel::self_test(*gate, paths::kRun);
 }
 
 Status run(const Options& options) {

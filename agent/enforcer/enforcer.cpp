@@ -24,9 +24,9 @@ std::unexpected<Error> not_attached(const std::string& reason) {
 
 Enforcer::Enforcer(Deps deps, config::Config config) : deps_(std::move(deps)), config_(std::move(config)) {}
 
-Result<policy::Resolved> Enforcer::resolve(const config::Config& config) const {
+Result<policy::Resolved> Enforcer::resolve(const config::Config& config, const policy::Resolved* last) const {
   DS01_TRY(const auto text, read_file(deps_.places.proc / "devices", 1 << 20));
-  return policy::resolve(config, devices::parse_majors(text), deps_.users, deps_.cgroups);
+  return policy::resolve(config, devices::parse_majors(text), deps_.users, deps_.cgroups, last);
 }
 
 std::vector<policy::Rule> Enforcer::compile(const policy::Resolved& resolved, const policy::ModeState& mode) const {
@@ -34,13 +34,14 @@ std::vector<policy::Rule> Enforcer::compile(const policy::Resolved& resolved, co
 }
 
 Status Enforcer::start_gate() {
-  DS01_TRY(resolved_, resolve(config_));
+  DS01_TRY(resolved_, resolve(config_, nullptr));
   in_force_ = compile(resolved_, mode());
   DS01_CHECK(kernel::check_lsm_list(deps_.places.lsm_list));
   DS01_TRY(gate_, kernel::Gate::load());
-  DS01_CHECK(gate_->set_policy(in_force_));
   DS01_CHECK(gate_->attach());
-  return kernel::self_test(*gate_, in_force_, deps_.places.runtime);
+  // Proven with no other rules in force: nobody else's denials can crowd out the events that the proof waits for.
+  DS01_CHECK(kernel::self_test(*gate_, deps_.places.runtime));
+  return gate_->set_policy(in_force_);
 }
 
 Status Enforcer::start() {
@@ -73,7 +74,7 @@ Status Enforcer::guard(const std::filesystem::path& socket) {
 }
 
 Status Enforcer::apply(config::Config config) {
-  DS01_TRY(const auto resolved, resolve(config));
+  DS01_TRY(const auto resolved, resolve(config, nullptr));
   const policy::ModeState own{config.gpu_mode, config.gpu_mode, std::nullopt};
   // A temporary mode falls back to what the new configuration says.
   auto override = override_;
@@ -85,7 +86,7 @@ Status Enforcer::apply(config::Config config) {
 }
 
 Status Enforcer::refresh() {
-  DS01_TRY(const auto resolved, resolve(config_));
+  DS01_TRY(const auto resolved, resolve(config_, &resolved_));
   return enforce(resolved, mode());
 }
 

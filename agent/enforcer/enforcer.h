@@ -70,7 +70,7 @@ class Enforcer final : public grants::KernelMap {
 
  private:
   policy::ModeState configured_mode() const { return {config_.gpu_mode, config_.gpu_mode, std::nullopt}; }
-  Result<policy::Resolved> resolve(const config::Config& config) const;
+  Result<policy::Resolved> resolve(const config::Config& config, const policy::Resolved* last) const;
   std::vector<policy::Rule> compile(const policy::Resolved& resolved, const policy::ModeState& mode) const;
   Status enforce(const policy::Resolved& resolved, const policy::ModeState& mode);
   Status start_gate();

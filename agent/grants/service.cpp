@@ -120,20 +120,32 @@ Result<std::optional<std::vector<devices::Gpu>>> Service::resolve_gpus(const std
   return gpus;
 }
 
-Result<Service::End> Service::resolve_end(const GrantRequest& request) const {
+// The smallest maximum among the user's groups; the general one where no group of theirs has one.
+Result<std::chrono::seconds> Service::maximum_for(const Subject& subject) const {
+  std::optional<std::chrono::seconds> own;
+  if (subject.kind != Subject::Kind::user) return settings_.maximum;
+  for (const auto& [group, maximum] : settings_.maximum_by_group) {
+    const auto members = deps_.users.members_of(group);
+    if (!members && members.error().code != ErrorCode::not_found) return std::unexpected(members.error());
+    if (members && members->contains(subject.uid)) own = std::min(own.value_or(maximum), maximum);
+  }
+  return own.value_or(settings_.maximum);
+}
+
+Result<Service::End> Service::resolve_end(const GrantRequest& request, const Subject& subject) const {
+  DS01_TRY(const auto maximum, maximum_for(subject));
   const auto now_wall = deps_.clock.wall();
   const auto now_boot = deps_.clock.boot();
   const auto lasting = [&](std::chrono::nanoseconds length) -> Result<End> {
     if (length <= std::chrono::nanoseconds(0))
       return fail(ErrorCode::invalid, "the end lies in the past: give one that is to come");
-    if (length > settings_.maximum)
-      return fail(ErrorCode::invalid, fmt::format("longer than the maximum of {} (grants.maximum in agent.yaml)",
-                                                  format_duration(settings_.maximum)));
+    if (length > maximum)
+      return fail(ErrorCode::invalid, fmt::format("longer than the maximum of {} (grants.maximum in agent.yaml)", format_duration(maximum)));
     return End{now_boot + length, now_wall + length};
   };
   return std::visit(Overload{
-                        [&](std::monostate) { return lasting(settings_.default_duration); },
-                        [&](std::chrono::seconds duration) { return lasting(std::min(duration, settings_.maximum + std::chrono::seconds(1))); },
+                        [&](std::monostate) { return lasting(std::min(settings_.default_duration, maximum)); },
+                        [&](std::chrono::seconds duration) { return lasting(std::min(duration, maximum + std::chrono::seconds(1))); },
                         [&](WallTime until) { return lasting(until - now_wall); },
                         [&](Permanent) -> Result<End> { return End{std::nullopt, {}}; },
                     },
@@ -163,7 +175,7 @@ Result<Grant> Service::build(const GrantRequest& request, const Actor& actor) co
   Grant grant;
   DS01_TRY(grant.subject, resolve_subject(request.subject));
   DS01_TRY(grant.gpus, resolve_gpus(request.gpus));
-  DS01_TRY(const auto end, resolve_end(request));
+  DS01_TRY(const auto end, resolve_end(request, grant.subject));
   DS01_CHECK(check_reason(request.reason));
   grant.ends = end.boot;
   grant.ends_wall = end.wall;

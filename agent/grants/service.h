@@ -80,7 +80,8 @@ class Service {
   Result<Subject> resolve_cgroup(const std::string& path) const;
   Result<Subject> resolve_user(const std::string& text) const;
   Result<std::optional<std::vector<devices::Gpu>>> resolve_gpus(const std::string& list) const;
-  Result<End> resolve_end(const GrantRequest& request) const;
+  Result<std::chrono::seconds> maximum_for(const Subject& subject) const;
+  Result<End> resolve_end(const GrantRequest& request, const Subject& subject) const;
   Status check_reason(const std::string& reason) const;
   Status check_not_shorter(const Grant& grant) const;
   Result<Grant> build(const GrantRequest& request, const Actor& actor) const;

@@ -75,11 +75,9 @@ int try_open() {
   return fd ? 0 : errno;
 }
 
-Result<std::vector<Rule>> with_selftest(std::vector<Rule> rules, const Listener& listener) {
-  DS01_TRY(auto socket, socket_key(listener.path()));
-  rules.push_back({{DS01_DEV(1U, 7U), DS01_RULE_DEVICE, 0}, selftest_rule()});
-  rules.push_back({socket, selftest_rule()});
-  return rules;
+Result<std::vector<Rule>> selftest_policy(const Listener& listener) {
+  DS01_TRY(const auto socket, socket_key(listener.path()));
+  return std::vector<Rule>{{{DS01_DEV(1U, 7U), DS01_RULE_DEVICE, 0}, selftest_rule()}, {socket, selftest_rule()}};
 }
 
 std::uint64_t selftest_denials(const std::vector<Count>& counts, std::uint16_t hook) {
@@ -134,12 +132,12 @@ Status check_lsm_list(const std::filesystem::path& list) {
                           text->substr(0, text->find('\n')), text->substr(0, text->find('\n'))));
 }
 
-Status self_test(Gate& gate, const std::vector<Rule>& policy, const std::filesystem::path& folder) {
+Status self_test(Gate& gate, const std::filesystem::path& folder) {
   DS01_TRY(const auto listener, Listener::make(folder));
-  DS01_TRY(const auto rules, with_selftest(policy, listener));
+  DS01_TRY(const auto rules, selftest_policy(listener));
   DS01_CHECK(gate.set_policy(rules));
   const auto proven = provoke(gate, listener);
-  const auto restored = gate.set_policy(policy);
+  const auto restored = gate.set_policy({});
   if (!proven) return proven;
   return restored;
 }

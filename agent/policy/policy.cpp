@@ -144,11 +144,13 @@ class Resolver {
 }  // namespace
 
 Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
-                         const identity::Cgroups& cgroups) {
+                         const identity::Cgroups& cgroups, const Resolved* last) {
   Resolved resolved;
   DS01_TRY(resolved.devices, devices::resolve(config.devices, majors));
   Resolver look_up(users, cgroups, resolved.warnings);
   look_up.users(config.deny_users, "deny.users", resolved.denied_uids);
+  if (last != nullptr && !resolved.warnings.empty())
+    resolved.denied_uids.insert(last->denied_uids.begin(), last->denied_uids.end());
   if (resolved.denied_uids.erase(0) != 0)
     resolved.warnings.emplace_back("deny.users: root cannot be denied on the host, and elsewhere needs no rule, ignoring it");
   look_up.users(config.exempt_users, "exempt.users", resolved.exempt_uids);

@@ -39,10 +39,12 @@ struct Resolved {
   std::vector<std::string> warnings;  // names that do not resolve now, one sentence each
 };
 
-// Looks every name up. A name that does not resolve is a warning: its rule matches nobody. A device rule that cannot be
+// Looks every name up. A name that does not resolve is a warning: its rule matches nobody. But while a name under `deny:`
+// does not resolve, all uids denied in `last` (the policy of the same configuration before) stay denied: a name service
+// that fails must not let anybody in. A device rule that cannot be
 // is an error. Cgroups that do not exist yet are neither: they are looked up again when they appear.
 Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
-                         const identity::Cgroups& cgroups);
+                         const identity::Cgroups& cgroups, const Resolved* last = nullptr);
 
 // All cgroup paths that the configuration names, to be watched.
 std::set<std::string> named_cgroups(const config::Config& config);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A kernel without `bpf` in its LSM list takes the programs and never runs them. Boots of its own (tests/kernel/run).
+// A kernel without `bpf` in its LSM list takes the programs and never runs them. Boots of its own (tools/test).
 #include "harness.h"
 
 namespace ds01::test {

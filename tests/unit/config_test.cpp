@@ -88,7 +88,7 @@ class ConfigTest : public ::testing::Test {
 // ---- The shipped file
 
 std::filesystem::path source_root() {
-  return std::filesystem::path(__FILE__).parent_path().parent_path().parent_path();
+  return DS01_SOURCE_DIR;
 }
 
 std::string shipped_text() {

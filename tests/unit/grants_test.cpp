@@ -74,6 +74,13 @@ TEST_F(ServiceTest, PermanentHasNoEndAndNoMaximum) {
   EXPECT_EQ(service_.next_end(), std::nullopt);
 }
 
+TEST_F(ServiceTest, MaximumOfAGroupReplacesTheGeneralOne) {
+  settings_.maximum_by_group = {{"staff", 1h}, {"nobodies", 1min}};
+  service_.set_settings(settings_);
+  EXPECT_THAT(message(grant("alice", 2h)), HasSubstr("maximum of 1h"));
+  EXPECT_TRUE(grant("carol", 2h));
+}
+
 TEST_F(ServiceTest, SettingsNewHoldForTheNextGrant) {
   settings_.default_duration = 1h;
   settings_.maximum = 2h;

@@ -202,6 +202,17 @@ TEST(Compile, UserDeniedAndExemptCarriesBothFlags) {
   EXPECT_EQ(rules.flags(DS01_RULE_UID, 1002), DS01_EXEMPT);
 }
 
+// Without this flag the kernel side does not look for a user's rule.
+TEST(Compile, DeviceRulesKnowWhetherUserRulesExist) {
+  auto resolved = with_devices({{195, 0, 0, DeviceClass::gpu, true}});
+  EXPECT_EQ(Compiled(resolved).device(195, 0)->flags & DS01_USERS, 0U);
+  resolved.denied_uids = {1000};
+  EXPECT_NE(Compiled(resolved).device(195, 0)->flags & DS01_USERS, 0U);
+  resolved.denied_uids.clear();
+  resolved.exempt_uids = {1000};
+  EXPECT_NE(Compiled(resolved).device(195, 0)->flags & DS01_USERS, 0U);
+}
+
 TEST(Compile, RootIsNeverDenied) {
   Resolved resolved;
   resolved.denied_uids = {0, 1000};
@@ -307,6 +318,15 @@ TEST_F(ResolveTest, NameServiceDownIsAWarning) {
   users_.broken = true;
   config_.deny_users = {"bob"};
   EXPECT_THAT(run().warnings, ElementsAre(HasSubstr("Connection timed out")));
+}
+
+TEST_F(ResolveTest, NameServiceDownKeepsWhoWasDenied) {
+  config_.deny_users = {"bob"};
+  const auto before = run();
+  users_.broken = true;
+  const auto after = resolve(config_, majors_, users_, identity::Cgroups(root_.path()), &before);
+  ASSERT_TRUE(after);
+  EXPECT_THAT(after->denied_uids, ElementsAre(1001));
 }
 
 TEST_F(ResolveTest, CgroupMissingIsSilentUntilItAppears) {
