@@ -3,8 +3,8 @@
 
 #include <array>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 namespace ds01::audit {
 namespace {
@@ -59,14 +59,19 @@ int severity(Level level) {
 std::size_t sequence_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const auto lead = byte(0);
-  const std::size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  const std::size_t length = lead < 0x80   ? 1
+                             : lead < 0xc2 ? 0
+                             : lead < 0xe0 ? 2
+                             : lead < 0xf0 ? 3
+                             : lead < 0xf5 ? 4
+                                           : 0;
   if (length == 0 || text.size() < length) return 0;
   for (std::size_t i = 1; i < length; ++i)
     if ((byte(i) & 0xc0) != 0x80) return 0;
-  if (lead == 0xe0 && byte(1) < 0xa0) return 0;                                // overlong
-  if (lead == 0xed && byte(1) >= 0xa0) return 0;                               // surrogates
-  if (lead == 0xf0 && byte(1) < 0x90) return 0;                                // overlong
-  if (lead == 0xf4 && byte(1) >= 0x90) return 0;                               // above U+10FFFF
+  if (lead == 0xe0 && byte(1) < 0xa0) return 0;   // overlong
+  if (lead == 0xed && byte(1) >= 0xa0) return 0;  // surrogates
+  if (lead == 0xf0 && byte(1) < 0x90) return 0;   // overlong
+  if (lead == 0xf4 && byte(1) >= 0x90) return 0;  // above U+10FFFF
   return length;
 }
 
@@ -148,8 +153,8 @@ std::string to_json(const Entry& entry) {
   line["type_uid"] = kind.class_uid * 100 + kind.activity_id;
   line["severity_id"] = severity(entry.level);
   line["message"] = entry.message;
-  line["metadata"] = json::object{{"version", "1.3.0"},
-                                  {"product", json::object{{"name", "ds01"}, {"version", DS01_VERSION}}}};
+  line["metadata"] =
+      json::object{{"version", "1.3.0"}, {"product", json::object{{"name", "ds01"}, {"version", DS01_VERSION}}}};
   line["actor"] = actor(entry);
   if (entry.kind == Kind::denial || entry.kind == Kind::summary) add_outcome(line, entry);
   json::object rest{{"kind", kind.name}};

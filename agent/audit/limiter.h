@@ -32,8 +32,8 @@ class Limiter {
     uid_t uid;
     std::uint64_t suppressed;
   };
-  // Closes the windows that are over (all of them if `final`). `totals` are the kernel's exact counts of denials per uid:
-  // what was neither written nor summed up before is what was suppressed, here or in the kernel.
+  // Closes the windows that are over (all of them if `final`). `totals` are the kernel's exact counts of denials per
+  // uid: what was neither written nor summed up before is what was suppressed, here or in the kernel.
   std::vector<Summary> close(BootTime now, const std::map<uid_t, std::uint64_t>& totals, bool final);
 
  private:

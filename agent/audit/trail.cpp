@@ -135,10 +135,11 @@ Trail::Fields Trail::grant_fields(const grants::Grant& grant) const {
 }
 
 void Trail::granted(const grants::Grant& grant) {
-  write(Kind::grant, Level::notice,
-        fmt::format("{} granted {} {} until {}{}{}", grant.granted_by.name, grant.subject.display(), grant.scope(),
-                    grant.ends ? format_utc(grant.ends_wall) : "revoked", grant.reason.empty() ? "" : ": ", grant.reason),
-        grant_fields(grant));
+  write(
+      Kind::grant, Level::notice,
+      fmt::format("{} granted {} {} until {}{}{}", grant.granted_by.name, grant.subject.display(), grant.scope(),
+                  grant.ends ? format_utc(grant.ends_wall) : "revoked", grant.reason.empty() ? "" : ": ", grant.reason),
+      grant_fields(grant));
 }
 
 void Trail::revoked(const grants::Grant& grant, const grants::Actor& actor, const std::string& reason) {
@@ -173,7 +174,8 @@ void Trail::refused(uid_t uid, pid_t pid, const std::string& what) {
 void Trail::started(const std::string& text) { write(Kind::start, Level::notice, text, {{"version", DS01_VERSION}}); }
 
 void Trail::stopped() {
-  write(Kind::stop, Level::warning, "ds01d stops; GPU devices are not gated until it runs again", {{"version", DS01_VERSION}});
+  write(Kind::stop, Level::warning, "ds01d stops; GPU devices are not gated until it runs again",
+        {{"version", DS01_VERSION}});
 }
 
 void Trail::reloaded(const std::string& text, Level level) { write(Kind::reload, level, text, {}); }

@@ -16,14 +16,10 @@ namespace {
 
 std::string_view describe(Node::Kind kind) {
   switch (kind) {
-    case Node::Kind::nothing:
-      return "no value";
-    case Node::Kind::scalar:
-      return "a single value";
-    case Node::Kind::list:
-      return "a list";
-    case Node::Kind::map:
-      return "a map";
+    case Node::Kind::nothing: return "no value";
+    case Node::Kind::scalar: return "a single value";
+    case Node::Kind::list: return "a list";
+    case Node::Kind::map: return "a map";
   }
   return "?";
 }

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <array>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "control/json.h"
 #include "control/metrics.h"
@@ -115,7 +115,8 @@ Api::Reply Api::run(const Route& route, Call call) {
     if (call.caller.actor.uid == 0 && !deps_.enforcer.attached()) return get_health(call);
     deps_.trail.refused(call.caller.actor.uid, call.caller.pid,
                         fmt::format("{} {} needs an admin", call.request.method, call.request.path));
-    return fail(ErrorCode::refused, "only root and the admins named in agent.yaml may do this, on the host; ask an admin");
+    return fail(ErrorCode::refused,
+                "only root and the admins named in agent.yaml may do this, on the host; ask an admin");
   }
   const auto known = split(route.query_keys, ' ');
   for (const auto& [key, value] : call.query)
@@ -158,9 +159,9 @@ Api::Reply Api::get_metrics(const Call&) {
   DS01_TRY(const auto counts, deps_.enforcer.counts());
   http::Response response;
   response.content_type = "text/plain; version=0.0.4";
-  response.body = metrics_text({counts, deps_.enforcer.losses(), deps_.enforcer.recursion_misses(),
-                                deps_.enforcer.attached(), deps_.enforcer.mode_now(), deps_.grants.active_count(),
-                                deps_.trail.lines_lost()});
+  response.body =
+      metrics_text({counts, deps_.enforcer.losses(), deps_.enforcer.recursion_misses(), deps_.enforcer.attached(),
+                    deps_.enforcer.mode_now(), deps_.grants.active_count(), deps_.trail.lines_lost()});
   return response;
 }
 
@@ -196,14 +197,22 @@ Api::Reply Api::get_whoami(const Call& call) {
     access = "allowed";
     why = std::move(reason);
   };
-  if (!deps_.enforcer.attached()) allow("the gate is not attached");
-  else if (mode == config::Mode::disabled) allow("the gate is disabled");
-  else if (resolved.denied_uids.contains(uid)) why = "denied by configuration (deny.users)";
-  else if (uid == 0 && call.caller.on_host) allow("root on the host");
-  else if (call.caller.on_host && resolved.exempt_uids.contains(uid)) allow("exempt by configuration (exempt)");
-  else if (const auto slice = allowed_cgroup(deps_.enforcer.config(), call.caller.cgroup); !slice.empty()) allow(fmt::format("in the allowed cgroup {}", slice));
-  else if (!call.caller.on_host) why = "in a container outside the allowed cgroups, where rights of users do not count";
-  else if (grant != nullptr) allow(fmt::format("{} for {}", grant->id(), grant->scope()));
+  if (!deps_.enforcer.attached())
+    allow("the gate is not attached");
+  else if (mode == config::Mode::disabled)
+    allow("the gate is disabled");
+  else if (resolved.denied_uids.contains(uid))
+    why = "denied by configuration (deny.users)";
+  else if (uid == 0 && call.caller.on_host)
+    allow("root on the host");
+  else if (call.caller.on_host && resolved.exempt_uids.contains(uid))
+    allow("exempt by configuration (exempt)");
+  else if (const auto slice = allowed_cgroup(deps_.enforcer.config(), call.caller.cgroup); !slice.empty())
+    allow(fmt::format("in the allowed cgroup {}", slice));
+  else if (!call.caller.on_host)
+    why = "in a container outside the allowed cgroups, where rights of users do not count";
+  else if (grant != nullptr)
+    allow(fmt::format("{} for {}", grant->id(), grant->scope()));
   if (access == "denied" && mode == config::Mode::monitoring)
     allow(fmt::format("the gate only monitors; in full mode this would be denied: {}", why));
   return ok(object{{"user", call.caller.actor.name},
@@ -227,7 +236,8 @@ Api::Reply Api::get_denials(const Call& call) {
   std::uint64_t since = 0;
   if (const auto when = text(call.query, "since"); !when.empty()) {
     DS01_TRY(const auto moment, parse_time(when));
-    since = static_cast<std::uint64_t>(std::max<std::int64_t>(deps_.clock.to_boot(moment).time_since_epoch().count(), 0));
+    since =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(deps_.clock.to_boot(moment).time_since_epoch().count(), 0));
   }
   DS01_TRY(auto counts, deps_.enforcer.counts());
   std::erase_if(counts, [&](const kernel::Count& row) { return row.value.last_denial < since; });

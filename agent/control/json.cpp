@@ -5,9 +5,9 @@
 #include <array>
 #include <tuple>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <boost/json.hpp>
 
 #include "core/text.h"
 #include "devices/devices.h"
@@ -73,7 +73,8 @@ class Body {
     const auto* value = take(key);
     if (value == nullptr) return std::nullopt;
     const auto* number = value->if_int64();
-    if (number == nullptr || *number <= 0 || *number > kLongest) return wrong(key, "a positive number of seconds, at most a century");
+    if (number == nullptr || *number <= 0 || *number > kLongest)
+      return wrong(key, "a positive number of seconds, at most a century");
     return std::chrono::seconds(*number);
   }
   const json::value* take(std::string_view key) {
@@ -84,7 +85,8 @@ class Body {
   Status finish() const {
     for (const auto& entry : object_)
       if (std::ranges::find(known_, std::string_view(entry.key())) == known_.end())
-        return fail(ErrorCode::invalid, fmt::format("unknown field {}; known are {}", in_quotes(entry.key()), fmt::join(known_, ", ")));
+        return fail(ErrorCode::invalid,
+                    fmt::format("unknown field {}; known are {}", in_quotes(entry.key()), fmt::join(known_, ", ")));
     return {};
   }
   static std::unexpected<Error> wrong(std::string_view key, std::string_view expected) {
@@ -158,11 +160,11 @@ json::array denials_json(const std::vector<kernel::Count>& counts, std::optional
   std::vector<kernel::Count> rows;
   for (const auto& row : counts) {
     const auto denials = row.value.verdicts[DS01_DENIED] + row.value.verdicts[DS01_WOULD_DENY];
-    if (denials != 0 && row.key.device_class != DS01_CLASS_SELFTEST && (!uid || row.key.uid == *uid)) rows.push_back(row);
+    if (denials != 0 && row.key.device_class != DS01_CLASS_SELFTEST && (!uid || row.key.uid == *uid))
+      rows.push_back(row);
   }
-  std::ranges::sort(rows, {}, [](const kernel::Count& row) {
-    return std::tuple(row.key.uid, row.key.device_class, row.key.hook);
-  });
+  std::ranges::sort(
+      rows, {}, [](const kernel::Count& row) { return std::tuple(row.key.uid, row.key.device_class, row.key.hook); });
   json::array out;
   for (const auto& row : rows)
     out.push_back(object{{"user", identity::display_name(users, row.key.uid)},
@@ -200,7 +202,8 @@ Result<ModeRequest> parse_mode_request(std::string_view text) {
   DS01_TRY(auto body, Body::parse(text, "a mode needs {\"mode\": \"full\"}"));
   ModeRequest request;
   DS01_TRY(const auto gate, body.text("gate"));
-  if (gate && *gate != "gpu") return fail(ErrorCode::not_found, fmt::format("no gate {}: there is 'gpu'", in_quotes(*gate)));
+  if (gate && *gate != "gpu")
+    return fail(ErrorCode::not_found, fmt::format("no gate {}: there is 'gpu'", in_quotes(*gate)));
   DS01_TRY(const auto mode, body.text("mode"));
   if (!mode) return fail(ErrorCode::invalid, "field 'mode' is missing: disabled, monitoring, full or default");
   request.mode = config::parse_mode(*mode);

@@ -27,7 +27,8 @@ std::string decisions(const std::vector<kernel::Count>& counts) {
   std::string text = "# HELP ds01_decisions_total Decisions of the kernel side.\n# TYPE ds01_decisions_total counter\n";
   for (const auto& [key, value] : sums)
     text += fmt::format("ds01_decisions_total{{class=\"{}\",hook=\"{}\",verdict=\"{}\"}} {}\n",
-                        devices::class_name(std::get<0>(key)), kHooks[std::get<1>(key)], kVerdicts[std::get<2>(key)], value);
+                        devices::class_name(std::get<0>(key)), kHooks[std::get<1>(key)], kVerdicts[std::get<2>(key)],
+                        value);
   return text;
 }
 
@@ -45,9 +46,10 @@ std::string metrics_text(const MetricsInput& input) {
                  input.losses[DS01_LIMITED_EVENTS]);
   text += metric("ds01_unattributed_total", "counter", "Decisions counted without a user: the count map was full.",
                  input.losses[DS01_UNATTRIBUTED]);
-  text += metric("ds01_recursion_misses_total", "counter", "Programs the kernel skipped; above zero is a hole in the gate.",
-                 input.recursion_misses);
-  text += metric("ds01_audit_lines_lost_total", "counter", "Audit lines that a sink did not take.", input.audit_lines_lost);
+  text += metric("ds01_recursion_misses_total", "counter",
+                 "Programs the kernel skipped; above zero is a hole in the gate.", input.recursion_misses);
+  text +=
+      metric("ds01_audit_lines_lost_total", "counter", "Audit lines that a sink did not take.", input.audit_lines_lost);
   return text;
 }
 

@@ -43,13 +43,12 @@ std::unexpected<Error> fail_errno(std::string_view what, int error);
 //   DS01_TRY(auto text, read_file(path));
 #define DS01_CONCAT2(a, b) a##b
 #define DS01_CONCAT(a, b) DS01_CONCAT2(a, b)
-#define DS01_TRY_IMPL(result, decl, ...)                               \
-  auto result = (__VA_ARGS__);                                         \
-  if (!result) return std::unexpected(std::move(result).error());      \
+#define DS01_TRY_IMPL(result, decl, ...)                          \
+  auto result = (__VA_ARGS__);                                    \
+  if (!result) return std::unexpected(std::move(result).error()); \
   decl = std::move(*result)
 #define DS01_TRY(decl, ...) DS01_TRY_IMPL(DS01_CONCAT(ds01_result_, __LINE__), decl, __VA_ARGS__)
-#define DS01_CHECK(...)                                                                              \
-  do {                                                                                               \
-    if (auto ds01_status = (__VA_ARGS__); !ds01_status)                                              \
-      return std::unexpected(std::move(ds01_status).error());                                        \
+#define DS01_CHECK(...)                                                                                         \
+  do {                                                                                                          \
+    if (auto ds01_status = (__VA_ARGS__); !ds01_status) return std::unexpected(std::move(ds01_status).error()); \
   } while (false)

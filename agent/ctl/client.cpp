@@ -3,8 +3,8 @@
 
 #include <array>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "http/http.h"
 
@@ -16,10 +16,15 @@ namespace json = boost::json;
 constexpr std::chrono::seconds kTimeout(30);
 
 ErrorCode code_of(std::string_view name) {
-  static constexpr std::array<std::pair<std::string_view, ErrorCode>, 8> kNames{{
-      {"invalid", ErrorCode::invalid}, {"refused", ErrorCode::refused}, {"not_found", ErrorCode::not_found},
-      {"conflict", ErrorCode::conflict}, {"too_large", ErrorCode::too_large}, {"limited", ErrorCode::limited},
-      {"unavailable", ErrorCode::unavailable}, {"system", ErrorCode::system}}};
+  static constexpr std::array<std::pair<std::string_view, ErrorCode>, 8> kNames{
+      {{"invalid", ErrorCode::invalid},
+       {"refused", ErrorCode::refused},
+       {"not_found", ErrorCode::not_found},
+       {"conflict", ErrorCode::conflict},
+       {"too_large", ErrorCode::too_large},
+       {"limited", ErrorCode::limited},
+       {"unavailable", ErrorCode::unavailable},
+       {"system", ErrorCode::system}}};
   for (const auto& [known, code] : kNames)
     if (known == name) return code;
   return ErrorCode::system;
@@ -28,7 +33,8 @@ ErrorCode code_of(std::string_view name) {
 Error error_of(const json::value& value, unsigned status) {
   const auto* object = value.if_object();
   const auto* error = object != nullptr ? object->if_contains("error") : nullptr;
-  if (error == nullptr || !error->is_object()) return {ErrorCode::system, fmt::format("the agent answered with status {}", status)};
+  if (error == nullptr || !error->is_object())
+    return {ErrorCode::system, fmt::format("the agent answered with status {}", status)};
   const auto field = [&](const char* key) {
     const auto* text = error->as_object().if_contains(key);
     return text != nullptr && text->is_string() ? std::string(text->as_string()) : std::string();
@@ -42,7 +48,8 @@ Result<http::Response> send(const std::filesystem::path& runtime, const http::Re
   // Not allowed in, or the kernel side is down and there is no admin.sock: agent.sock says which.
   auto own = http::request(runtime / "agent.sock", request, kTimeout);
   if (own || own.error().code != ErrorCode::unavailable) return own;
-  return fail(ErrorCode::unavailable, fmt::format("the agent is not reachable: {}; see systemctl status ds01d", own.error().message));
+  return fail(ErrorCode::unavailable,
+              fmt::format("the agent is not reachable: {}; see systemctl status ds01d", own.error().message));
 }
 
 }  // namespace

@@ -4,8 +4,8 @@
 #include <functional>
 #include <memory>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "core/clock.h"
 #include "ctl/views.h"
@@ -89,15 +89,19 @@ class Commands {
 };
 
 void Commands::add_grant() {
-  add<GrantOptions>("grant", "Let a user use GPUs outside containers, for a while", [](CLI::App& command, GrantOptions& o) {
-    command.add_option("subject", o.subject, "user name, uid:N or cgroup:/path")->required();
-    command.add_option("duration", o.duration, "how long (90m, 1d12h) or 'permanent'; default: as configured");
-    command.add_option("--until", o.until, "when it ends: RFC 3339, or YYYY-MM-DD[ HH:MM] in local time");
-    command.add_option("--gpus", o.gpus, "all, indices (0,2) or UUIDs");
-    command.add_option("--reason", o.reason, "why; kept in the log");
-    command.add_option("--on-expiry", o.on_expiry, "soft, cut or kill")->check(CLI::IsMember({"soft", "cut", "kill"}));
-    command.add_flag("--dry-run", o.dry_run, "check, and show what would be granted");
-  }, &Commands::grant);
+  add<GrantOptions>(
+      "grant", "Let a user use GPUs outside containers, for a while",
+      [](CLI::App& command, GrantOptions& o) {
+        command.add_option("subject", o.subject, "user name, uid:N or cgroup:/path")->required();
+        command.add_option("duration", o.duration, "how long (90m, 1d12h) or 'permanent'; default: as configured");
+        command.add_option("--until", o.until, "when it ends: RFC 3339, or YYYY-MM-DD[ HH:MM] in local time");
+        command.add_option("--gpus", o.gpus, "all, indices (0,2) or UUIDs");
+        command.add_option("--reason", o.reason, "why; kept in the log");
+        command.add_option("--on-expiry", o.on_expiry, "soft, cut or kill")
+            ->check(CLI::IsMember({"soft", "cut", "kill"}));
+        command.add_flag("--dry-run", o.dry_run, "check, and show what would be granted");
+      },
+      &Commands::grant);
 }
 
 Result<json::object> Commands::grant_body(const GrantOptions& options) {
@@ -128,10 +132,13 @@ Status Commands::grant(const GrantOptions& options) {
 }
 
 void Commands::add_revoke() {
-  add<SubjectOptions>("revoke", "End a grant at once", [](CLI::App& command, SubjectOptions& o) {
-    command.add_option("subject", o.subject, "user name, uid:N, cgroup:/path, or the grant's id")->required();
-    command.add_option("--reason", o.reason, "why; kept in the log");
-  }, &Commands::revoke);
+  add<SubjectOptions>(
+      "revoke", "End a grant at once",
+      [](CLI::App& command, SubjectOptions& o) {
+        command.add_option("subject", o.subject, "user name, uid:N, cgroup:/path, or the grant's id")->required();
+        command.add_option("--reason", o.reason, "why; kept in the log");
+      },
+      &Commands::revoke);
 }
 
 Status Commands::revoke(const SubjectOptions& options) {
@@ -143,10 +150,13 @@ Status Commands::revoke(const SubjectOptions& options) {
 }
 
 void Commands::add_list() {
-  add<ListOptions>("list", "Grants: your own, or for an admin all", [](CLI::App& command, ListOptions& o) {
-    command.add_flag("--all", o.all, "with those that have ended");
-    command.add_option("--limit", o.limit, "at most so many");
-  }, &Commands::list);
+  add<ListOptions>(
+      "list", "Grants: your own, or for an admin all",
+      [](CLI::App& command, ListOptions& o) {
+        command.add_flag("--all", o.all, "with those that have ended");
+        command.add_option("--limit", o.limit, "at most so many");
+      },
+      &Commands::list);
 }
 
 Status Commands::list(const ListOptions& options) {
@@ -166,9 +176,12 @@ Status Commands::list(const ListOptions& options) {
 }
 
 void Commands::add_show() {
-  add<SubjectOptions>("show", "One grant", [](CLI::App& command, SubjectOptions& o) {
-    command.add_option("subject", o.subject, "user name, uid:N, cgroup:/path, or the grant's id")->required();
-  }, &Commands::show);
+  add<SubjectOptions>(
+      "show", "One grant",
+      [](CLI::App& command, SubjectOptions& o) {
+        command.add_option("subject", o.subject, "user name, uid:N, cgroup:/path, or the grant's id")->required();
+      },
+      &Commands::show);
 }
 
 Status Commands::show(const SubjectOptions& options) {
@@ -178,7 +191,8 @@ Status Commands::show(const SubjectOptions& options) {
 }
 
 void Commands::add_whoami() {
-  add<NoOptions>("whoami", "What you may open now, why, and until when", [](CLI::App&, NoOptions&) {}, &Commands::whoami);
+  add<NoOptions>(
+      "whoami", "What you may open now, why, and until when", [](CLI::App&, NoOptions&) {}, &Commands::whoami);
 }
 
 Status Commands::whoami(const NoOptions&) {
@@ -198,13 +212,16 @@ Status Commands::status(const NoOptions&) {
 }
 
 void Commands::add_mode() {
-  add<ModeOptions>("mode", "Show the gate's mode, or set it", [](CLI::App& command, ModeOptions& o) {
-    auto* mode = command.add_option("mode", o.mode, "disabled, monitoring or full")
-                     ->check(CLI::IsMember({"disabled", "monitoring", "full"}));
-    command.add_flag("--default", o.reset, "back to the configured mode")->excludes(mode);
-    command.add_option("--for", o.lasting, "only for so long (1h); then the configured mode")->needs(mode);
-    command.add_option("--gate", o.gate, "which gate")->check(CLI::IsMember({"gpu"}));
-  }, &Commands::mode);
+  add<ModeOptions>(
+      "mode", "Show the gate's mode, or set it",
+      [](CLI::App& command, ModeOptions& o) {
+        auto* mode = command.add_option("mode", o.mode, "disabled, monitoring or full")
+                         ->check(CLI::IsMember({"disabled", "monitoring", "full"}));
+        command.add_flag("--default", o.reset, "back to the configured mode")->excludes(mode);
+        command.add_option("--for", o.lasting, "only for so long (1h); then the configured mode")->needs(mode);
+        command.add_option("--gate", o.gate, "which gate")->check(CLI::IsMember({"gpu"}));
+      },
+      &Commands::mode);
 }
 
 Status Commands::mode(const ModeOptions& options) {
@@ -225,11 +242,13 @@ Status Commands::mode(const ModeOptions& options) {
 }
 
 void Commands::add_denials() {
-  add<DenialOptions>("denials", "Exact counts of what was denied, or would be in monitoring mode",
-                     [](CLI::App& command, DenialOptions& o) {
-    command.add_option("--user", o.user, "of this user only");
-    command.add_option("--since", o.since, "with a denial after this time");
-  }, &Commands::denials);
+  add<DenialOptions>(
+      "denials", "Exact counts of what was denied, or would be in monitoring mode",
+      [](CLI::App& command, DenialOptions& o) {
+        command.add_option("--user", o.user, "of this user only");
+        command.add_option("--since", o.since, "with a denial after this time");
+      },
+      &Commands::denials);
 }
 
 Status Commands::denials(const DenialOptions& options) {

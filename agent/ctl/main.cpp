@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include "core/paths.h"
 #include "ctl/commands.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctl/views.h"
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <boost/json.hpp>
 
 #include "core/clock.h"
 
@@ -54,8 +54,8 @@ std::string state_of(const json::value& grant) {
 std::string grants_view(const json::array& grants, const TableStyle& style) {
   Table table{{"ID", "SUBJECT", "GPUS", "LEFT", "ENDS", "BY", "REASON"}, {}, 6};
   for (const auto& grant : grants)
-    table.rows.push_back({text(grant, "id"), subject_of(grant), gpus_of(grant), state_of(grant), text(grant, "expires_at"),
-                          text(at(grant, "granted_by"), "name"), text(grant, "reason")});
+    table.rows.push_back({text(grant, "id"), subject_of(grant), gpus_of(grant), state_of(grant),
+                          text(grant, "expires_at"), text(at(grant, "granted_by"), "name"), text(grant, "reason")});
   auto out = render(table, style);
   if (style.legend) out += fmt::format("\n{} grant{}\n", grants.size(), grants.size() == 1 ? "" : "s");
   return out;

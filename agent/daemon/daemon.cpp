@@ -6,11 +6,11 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <fmt/format.h>
 
 #include "audit/trail.h"
 #include "authz/authz.h"
@@ -42,7 +42,8 @@ class Daemon {
         cgroup_watch_(std::move(watch)),
         enforcer_({clock_, users_, cgroups_, {paths::kProc, paths::kLsmList, options.runtime}}, config),
         grants_({enforcer_, clock_, users_, cgroups_, [] { return devices::list_gpus(paths::kProc); }}, config.grants),
-        trail_({clock_, users_, cgroups_, paths::kProc, [](const Error& error) { log::error(fmt::format("audit: {}", error.message)); }},
+        trail_({clock_, users_, cgroups_, paths::kProc,
+                [](const Error& error) { log::error(fmt::format("audit: {}", error.message)); }},
                config.audit),
         api_({enforcer_, grants_, trail_, clock_, users_, clock_.wall(), [this] { arm_expiry(); }}) {}
 
@@ -97,11 +98,12 @@ class Daemon {
 
 // Calls `react` each time the descriptor is readable.
 void Daemon::watch(asio::posix::stream_descriptor& descriptor, std::function<void()> react) {
-  descriptor.async_wait(asio::posix::descriptor_base::wait_read, [this, &descriptor, react](boost::system::error_code error) {
-    if (error) return;
-    react();
-    watch(descriptor, react);
-  });
+  descriptor.async_wait(asio::posix::descriptor_base::wait_read,
+                        [this, &descriptor, react](boost::system::error_code error) {
+                          if (error) return;
+                          react();
+                          watch(descriptor, react);
+                        });
 }
 
 Status Daemon::start() {
@@ -138,7 +140,8 @@ void Daemon::attach() {
   const auto started = enforcer_.start();
   for (const auto& warning : enforcer_.resolved().warnings) log::warn(warning);
   if (started) {
-    trail_.started(fmt::format("ds01d {} gates GPU devices, mode {}", DS01_VERSION, config::to_string(enforcer_.mode_now())));
+    trail_.started(
+        fmt::format("ds01d {} gates GPU devices, mode {}", DS01_VERSION, config::to_string(enforcer_.mode_now())));
     return;
   }
   log::critical(fmt::format("NOT ENFORCING: {}", started.error().message));
@@ -157,7 +160,9 @@ Status Daemon::serve(const char* name, authz::Socket socket) {
   servers_.push_back(std::make_unique<http::Server>(
       io_, std::move(listener), http::Limits{},
       [this, socket](const http::Peer& peer, const http::Request& request) { return answer(socket, peer, request); },
-      [this](const http::Rejection& rejection) { trail_.refused(rejection.peer.uid, rejection.peer.pid, rejection.reason); }));
+      [this](const http::Rejection& rejection) {
+        trail_.refused(rejection.peer.uid, rejection.peer.pid, rejection.reason);
+      }));
   return {};
 }
 
@@ -171,8 +176,8 @@ http::Response Daemon::answer(authz::Socket socket, const http::Peer& peer, cons
   return api_.handle(caller, request);
 }
 
-// A file mode can name one group. Where agent.yaml names more than that, everybody on the host may knock, and whoever is no
-// admin is refused by the API.
+// A file mode can name one group. Where agent.yaml names more than that, everybody on the host may knock, and whoever
+// is no admin is refused by the API.
 Daemon::FileRights Daemon::admin_rights() const {
   const auto& config = enforcer_.config();
   if (!config.admin_users.empty() || config.admin_groups.size() > 1) return {0666, 0};

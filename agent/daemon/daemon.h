@@ -7,12 +7,12 @@
 
 namespace ds01::daemon {
 
-// Runs until SIGTERM or SIGINT. An error means that it could not start (or go on); a kernel side that cannot be attached is
-// none: then it serves agent.sock, says why, and is never ready.
+// Runs until SIGTERM or SIGINT. An error means that it could not start (or go on); a kernel side that cannot be
+// attached is none: then it serves agent.sock, says why, and is never ready.
 Status run(const Options& options);
 
-// Loads and attaches the programs with no rules, has them deny this thread once, and takes them out again. Nobody else is
-// denied anything meanwhile. An error says why the kernel cannot run the gate.
+// Loads and attaches the programs with no rules, has them deny this thread once, and takes them out again. Nobody else
+// is denied anything meanwhile. An error says why the kernel cannot run the gate.
 Status self_test();
 
 }  // namespace ds01::daemon

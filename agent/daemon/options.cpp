@@ -16,10 +16,9 @@ std::string usage() {
 
 Result<Options> parse_options(int argc, char** argv, const char* runtime_dir) {
   static constexpr option kLong[] = {
-      {"config", required_argument, nullptr, 'c'},  {"check-config", required_argument, nullptr, 'C'},
-      {"self-test", no_argument, nullptr, 's'},
-      {"version", no_argument, nullptr, 'v'},       {"help", no_argument, nullptr, 'h'},
-      {nullptr, 0, nullptr, 0},
+      {"config", required_argument, nullptr, 'c'}, {"check-config", required_argument, nullptr, 'C'},
+      {"self-test", no_argument, nullptr, 's'},    {"version", no_argument, nullptr, 'v'},
+      {"help", no_argument, nullptr, 'h'},         {nullptr, 0, nullptr, 0},
   };
   Options options;
   if (runtime_dir != nullptr && *runtime_dir != '\0') options.runtime = runtime_dir;

@@ -36,8 +36,7 @@ bool drain_uevents(int fd) {
   for (;;) {
     sockaddr_nl sender = {};
     socklen_t size = sizeof sender;
-    const ssize_t length =
-        ::recvfrom(fd, buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&sender), &size);
+    const ssize_t length = ::recvfrom(fd, buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&sender), &size);
     if (length < 0 && errno == ENOBUFS) relevant = true;
     if (length < 0 && errno == EAGAIN) return relevant;
     if (length < 0 && errno != EINTR && errno != ENOBUFS) return relevant;

@@ -25,11 +25,13 @@ std::string_view trim(std::string_view text) {
 
 Status add_range(std::vector<DeviceRange>& ranges, const config::DeviceRule& rule, std::uint32_t major) {
   if (std::ranges::find(kVital, major) != kVital.end())
-    return fail(ErrorCode::invalid, fmt::format("{}: major {} is needed by every program; gating it would stop the machine",
-                                                rule.where, major));
+    return fail(
+        ErrorCode::invalid,
+        fmt::format("{}: major {} is needed by every program; gating it would stop the machine", rule.where, major));
   if (rule.index_is_minor && rule.last_minor > kLastIndex)
-    return fail(ErrorCode::invalid, fmt::format("{}: 'index: minor' goes up to minor {}; give a smaller range or 'index: none'",
-                                                rule.where, kLastIndex));
+    return fail(ErrorCode::invalid,
+                fmt::format("{}: 'index: minor' goes up to minor {}; give a smaller range or 'index: none'", rule.where,
+                            kLastIndex));
   const DeviceRange range{major, rule.first_minor, rule.last_minor, rule.device_class, rule.index_is_minor};
   if (std::ranges::find(ranges, range) == ranges.end()) ranges.push_back(range);
   return {};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is enforced: turns the configuration, the mode and the machine's present state into the kernel's policy, and keeps
-// it so while devices, cgroups and accounts come and go. One thread.
+// What is enforced: turns the configuration, the mode and the machine's present state into the kernel's policy, and
+// keeps it so while devices, cgroups and accounts come and go. One thread.
 #pragma once
 
 #include <filesystem>

@@ -18,9 +18,9 @@ namespace ds01::grants {
 struct Subject {
   enum class Kind { user, cgroup };
   Kind kind = Kind::user;
-  uid_t uid = 0;               // user
-  std::string name;            // user: the account's name when granted; empty if the uid has none
-  std::string path;            // cgroup
+  uid_t uid = 0;     // user
+  std::string name;  // user: the account's name when granted; empty if the uid has none
+  std::string path;  // cgroup
   std::uint64_t cgroup_id = 0;
   unsigned cgroup_depth = 0;
 

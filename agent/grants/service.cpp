@@ -45,9 +45,8 @@ bool is_grant_id(const std::string& text) { return text.starts_with("g-"); }
 
 Result<devices::Gpu> pick_gpu(std::string_view text, const std::vector<devices::Gpu>& known) {
   const auto number = parse_number(text);
-  const auto found = std::ranges::find_if(known, [&](const devices::Gpu& gpu) {
-    return number ? gpu.index == *number : gpu.uuid == text;
-  });
+  const auto found = std::ranges::find_if(
+      known, [&](const devices::Gpu& gpu) { return number ? gpu.index == *number : gpu.uuid == text; });
   if (found != known.end() && found->index < kGpuLimit) return *found;
   // Without the driver's list an index is taken at its word: the machine may be granted before the driver loads.
   if (number && known.empty() && *number < kGpuLimit) return devices::Gpu{static_cast<std::uint32_t>(*number), ""};
@@ -140,16 +139,18 @@ Result<Service::End> Service::resolve_end(const GrantRequest& request, const Sub
     if (length <= std::chrono::nanoseconds(0))
       return fail(ErrorCode::invalid, "the end lies in the past: give one that is to come");
     if (length > maximum)
-      return fail(ErrorCode::invalid, fmt::format("longer than the maximum of {} (grants.maximum in agent.yaml)", format_duration(maximum)));
+      return fail(ErrorCode::invalid, fmt::format("longer than the maximum of {} (grants.maximum in agent.yaml)",
+                                                  format_duration(maximum)));
     return End{now_boot + length, now_wall + length};
   };
-  return std::visit(Overload{
-                        [&](std::monostate) { return lasting(std::min(settings_.default_duration, maximum)); },
-                        [&](std::chrono::seconds duration) { return lasting(std::min(duration, maximum + std::chrono::seconds(1))); },
-                        [&](WallTime until) { return lasting(until - now_wall); },
-                        [&](Permanent) -> Result<End> { return End{std::nullopt, {}}; },
-                    },
-                    request.end);
+  return std::visit(
+      Overload{
+          [&](std::monostate) { return lasting(std::min(settings_.default_duration, maximum)); },
+          [&](std::chrono::seconds duration) { return lasting(std::min(duration, maximum + std::chrono::seconds(1))); },
+          [&](WallTime until) { return lasting(until - now_wall); },
+          [&](Permanent) -> Result<End> { return End{std::nullopt, {}}; },
+      },
+      request.end);
 }
 
 Status Service::check_reason(const std::string& reason) const {
@@ -166,9 +167,10 @@ Status Service::check_not_shorter(const Grant& grant) const {
   const auto* old = active_for(grant.subject);
   if (old == nullptr || !grant.ends) return {};
   if (old->ends && *old->ends <= *grant.ends) return {};
-  return fail(ErrorCode::conflict,
-              fmt::format("{} already has {} until {}, which is longer; to shorten it, revoke it first",
-                          grant.subject.display(), old->id(), old->ends ? format_utc(old->ends_wall) : "revoked (permanent)"));
+  return fail(
+      ErrorCode::conflict,
+      fmt::format("{} already has {} until {}, which is longer; to shorten it, revoke it first",
+                  grant.subject.display(), old->id(), old->ends ? format_utc(old->ends_wall) : "revoked (permanent)"));
 }
 
 Result<Grant> Service::build(const GrantRequest& request, const Actor& actor) const {
@@ -219,7 +221,8 @@ const Grant* Service::active_for_uid(uid_t uid) const {
   return active_for(subject);
 }
 
-// A cgroup subject is found by its path, also when the cgroup itself is gone. If there is a new one by now, that is meant.
+// A cgroup subject is found by its path, also when the cgroup itself is gone. If there is a new one by now, that is
+// meant.
 const Grant* Service::find_active(const std::string& text) const {
   if (is_grant_id(text)) {
     const auto number = parse_number(std::string_view(text).substr(2));
@@ -229,8 +232,8 @@ const Grant* Service::find_active(const std::string& text) const {
   if (text.starts_with("cgroup:")) {
     const auto living = resolve_cgroup(text.substr(7));
     if (const auto* grant = living ? active_for(*living) : nullptr) return grant;
-    const auto found = std::ranges::find_if(
-        active_, [&](const auto& entry) { return entry.second.subject.display() == text; });
+    const auto found =
+        std::ranges::find_if(active_, [&](const auto& entry) { return entry.second.subject.display() == text; });
     return found == active_.end() ? nullptr : &found->second;
   }
   const auto subject = resolve_user(text);
@@ -275,7 +278,8 @@ Page Service::list(bool all, std::optional<uid_t> uid, std::size_t limit, std::u
     if (grant.number > cursor && own) found.push_back(&grant);
   };
   if (all) std::ranges::for_each(ended_, take);
-  for (auto entry = active_.upper_bound(cursor); entry != active_.end() && found.size() <= limit + ended_.size(); ++entry)
+  for (auto entry = active_.upper_bound(cursor); entry != active_.end() && found.size() <= limit + ended_.size();
+       ++entry)
     take(entry->second);
   std::ranges::sort(found, {}, &Grant::number);
 

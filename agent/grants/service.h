@@ -62,7 +62,8 @@ class Service {
   Result<Grant> find(const std::string& subject_or_id) const;
   const Grant* active_for_uid(uid_t uid) const;
 
-  // In the order of numbers, behind `cursor`; with `all` also ended ones (the last 10,000 of them); of one uid if given.
+  // In the order of numbers, behind `cursor`; with `all` also ended ones (the last 10,000 of them); of one uid if
+  // given.
   Page list(bool all, std::optional<uid_t> uid, std::size_t limit, std::uint64_t cursor) const;
   std::size_t active_count() const { return active_.size(); }
 

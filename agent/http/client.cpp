@@ -93,15 +93,11 @@ Status Exchange::connect() {
   if (::connect(socket_.get(), as_sockaddr(address), sizeof address) == 0) return {};
   switch (errno) {
     case EACCES:
-    case EPERM:
-      return fail(ErrorCode::refused, fmt::format("{}: not allowed to connect", path_.native()));
+    case EPERM: return fail(ErrorCode::refused, fmt::format("{}: not allowed to connect", path_.native()));
     case ENOENT:
-    case ECONNREFUSED:
-      return unavailable("nobody is listening; is ds01d running?");
-    case EAGAIN:
-      return unavailable("timed out while connecting");
-    default:
-      return fail_errno(path_.native());
+    case ECONNREFUSED: return unavailable("nobody is listening; is ds01d running?");
+    case EAGAIN: return unavailable("timed out while connecting");
+    default: return fail_errno(path_.native());
   }
 }
 

@@ -75,18 +75,13 @@ void Connection::on_readable() {
   std::array<char, kReadSize> room;
   const Received got = receive(socket_.native_handle(), room, peer_);
   switch (got.what) {
-    case Incoming::nothing_yet:
-      return wait<&Connection::on_readable>(Descriptor::wait_read);
-    case Incoming::end:
-      return close();
+    case Incoming::nothing_yet: return wait<&Connection::on_readable>(Descriptor::wait_read);
+    case Incoming::end: return close();
     case Incoming::foreign:
       return refuse(
           {403, {ErrorCode::refused, "the sender is not the process that connected (same pid, uid and gid)"}});
-    case Incoming::descriptors:
-      return refuse({403, {ErrorCode::refused, "file descriptors are not accepted"}});
-    case Incoming::bytes:
-      buffer_.append(room.data(), got.size);
-      return parse();
+    case Incoming::descriptors: return refuse({403, {ErrorCode::refused, "file descriptors are not accepted"}});
+    case Incoming::bytes: buffer_.append(room.data(), got.size); return parse();
   }
 }
 

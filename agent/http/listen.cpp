@@ -33,7 +33,7 @@ Status check_stale(const sockaddr_un& address) {
 }
 
 Status remove_stale(const sockaddr_un& address) {
-  struct stat found {};
+  struct stat found{};
   if (::lstat(address.sun_path, &found) < 0) {
     if (errno == ENOENT) return {};
     return fail_errno(address.sun_path);

@@ -53,7 +53,8 @@ Cgroups::Cgroups(std::filesystem::path root) : root_(std::move(root)) {}
 
 Result<Cgroup> Cgroups::find(const std::string& path) const {
   if (!is_cgroup_path(path))
-    return fail(ErrorCode::invalid, fmt::format("'{}' is not a cgroup path: write it as /name/name, as in /proc/PID/cgroup", path));
+    return fail(ErrorCode::invalid,
+                fmt::format("'{}' is not a cgroup path: write it as /name/name, as in /proc/PID/cgroup", path));
   const auto depth = split(path, '/').size();
   if (depth >= DS01_MAX_DEPTH)
     return fail(ErrorCode::invalid, fmt::format("cgroup {} lies deeper than {} levels", path, DS01_MAX_DEPTH - 1));
@@ -90,7 +91,8 @@ Result<std::filesystem::path> find_cgroup_root(const std::filesystem::path& moun
     const auto fields = split(line, ' ');
     if (fields.size() > 2 && fields[2] == "cgroup2" && fields[1].starts_with(paths::kCgroups)) return fields[1];
   }
-  return fail(ErrorCode::unavailable, "no cgroup v2 hierarchy below /sys/fs/cgroup: boot with systemd.unified_cgroup_hierarchy=1");
+  return fail(ErrorCode::unavailable,
+              "no cgroup v2 hierarchy below /sys/fs/cgroup: boot with systemd.unified_cgroup_hierarchy=1");
 }
 
 bool is_cgroup_path(std::string_view path) {

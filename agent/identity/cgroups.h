@@ -45,8 +45,8 @@ Result<std::filesystem::path> find_cgroup_root(const std::filesystem::path& moun
 // "/a/b": absolute, normalised, not the root, no control characters.
 bool is_cgroup_path(std::string_view path);
 
-// The container runtimes' names: docker-….scope, libpod-…, cri-containerd-…, crio-…, 64 hex digits, machine.slice. The same
-// list as bpf/principal.h has; used where user space looks at a peer.
+// The container runtimes' names: docker-….scope, libpod-…, cri-containerd-…, crio-…, 64 hex digits, machine.slice. The
+// same list as bpf/principal.h has; used where user space looks at a peer.
 bool has_container_name(std::string_view path);
 
 // Watches the named cgroups, so that one which appears, vanishes or comes back is noticed: watches each one's deepest

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "identity/process.h"
 
-#include <climits>
 #include <unistd.h>
+#include <climits>
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What /proc tells of another process. Racy by nature: a pid may be used again between two reads, so callers that decide
-// something by it hold a pidfd or compare the start time.
+// What /proc tells of another process. Racy by nature: a pid may be used again between two reads, so callers that
+// decide something by it hold a pidfd or compare the start time.
 #pragma once
 
 #include <sys/types.h>
@@ -23,7 +23,8 @@ struct Process {
 
 Result<Process> read_process(const std::filesystem::path& proc, pid_t pid);
 
-// Whether the process shares this process's pid and user namespaces and lies in no container's cgroup. Any doubt: an error.
+// Whether the process shares this process's pid and user namespaces and lies in no container's cgroup. Any doubt: an
+// error.
 Result<bool> is_on_host(const std::filesystem::path& proc, pid_t pid);
 
 }  // namespace ds01::identity

@@ -76,7 +76,8 @@ Result<gid_t> SystemUsers::gid_of(const std::string& name) const {
 Result<uid_t> find_uid(const Users& users, const std::string& text) {
   if (!text.starts_with("uid:")) return users.uid_of(text);
   const auto number = parse_number(std::string_view(text).substr(4));
-  if (!number || *number >= ~uid_t{0}) return fail(ErrorCode::invalid, fmt::format("'{}' is not a uid: write uid:N", text));
+  if (!number || *number >= ~uid_t{0})
+    return fail(ErrorCode::invalid, fmt::format("'{}' is not a uid: write uid:N", text));
   return static_cast<uid_t>(*number);
 }
 

@@ -40,8 +40,7 @@ __attribute__((format(printf, 2, 0))) int keep_words(enum libbpf_print_level lev
 }
 
 std::string load_hint(int error) {
-  if (::access(paths::kBtf, R_OK) != 0)
-    return "the kernel has no BTF: boot a kernel with CONFIG_DEBUG_INFO_BTF=y";
+  if (::access(paths::kBtf, R_OK) != 0) return "the kernel has no BTF: boot a kernel with CONFIG_DEBUG_INFO_BTF=y";
   if (error == EPERM)
     return "not permitted: run ds01d as root, outside any container, on a kernel with CONFIG_BPF_LSM=y";
   return fmt::format("error {}: boot a kernel with CONFIG_BPF_LSM=y, 5.15 or later", error);
@@ -110,8 +109,8 @@ Result<std::unique_ptr<Gate>> Gate::load() {
   impl->skeleton = ds01_bpf__open_and_load();
   if (impl->skeleton == nullptr) {
     const int error = errno;
-    return fail(ErrorCode::unavailable, fmt::format("the kernel did not take the BPF programs; {}\n{}",
-                                                    load_hint(error), last_words()));
+    return fail(ErrorCode::unavailable,
+                fmt::format("the kernel did not take the BPF programs; {}\n{}", load_hint(error), last_words()));
   }
   impl->ring = ring_buffer__new(bpf_map__fd(impl->skeleton->maps.events), Impl::on_event, impl.get(), nullptr);
   if (impl->ring == nullptr) return fail_errno("ring buffer of the BPF programs");
@@ -123,8 +122,8 @@ Status Gate::attach() {
   if (ds01_bpf__attach(impl_->skeleton) == 0) return {};
   const int error = errno;
   ds01_bpf__detach(impl_->skeleton);
-  return fail(ErrorCode::unavailable, fmt::format("the kernel did not attach the BPF programs; {}\n{}",
-                                                  load_hint(error), last_words()));
+  return fail(ErrorCode::unavailable,
+              fmt::format("the kernel did not attach the BPF programs; {}\n{}", load_hint(error), last_words()));
 }
 
 bool Gate::attached() const {
@@ -135,7 +134,8 @@ bool Gate::attached() const {
 Status Gate::set_policy(std::span<const Rule> rules) {
   LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
   const auto entries = static_cast<std::uint32_t>(std::max<std::size_t>(rules.size(), 1));
-  Fd fresh(bpf_map_create(BPF_MAP_TYPE_HASH, "ds01_rules", sizeof(ds01_rule_key), sizeof(ds01_rule), entries, &options));
+  Fd fresh(
+      bpf_map_create(BPF_MAP_TYPE_HASH, "ds01_rules", sizeof(ds01_rule_key), sizeof(ds01_rule), entries, &options));
   if (!fresh) return fail_errno("creating the kernel map for the policy");
 
   std::vector<ds01_rule_key> keys;

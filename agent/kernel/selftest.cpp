@@ -89,10 +89,11 @@ std::uint64_t selftest_denials(const std::vector<Count>& counts, std::uint16_t h
 
 Status expect_denial(const char* hook, int error) {
   if (error == EACCES) return {};
-  return fail(ErrorCode::unavailable,
-              fmt::format("the self-test of {} was not denied ({}): the kernel accepted the programs but does not run them; "
-                          "see that 'bpf' is in the LSM list (cat /sys/kernel/security/lsm)",
-                          hook, error == 0 ? "it succeeded" : std::strerror(error)));
+  return fail(
+      ErrorCode::unavailable,
+      fmt::format("the self-test of {} was not denied ({}): the kernel accepted the programs but does not run them; "
+                  "see that 'bpf' is in the LSM list (cat /sys/kernel/security/lsm)",
+                  hook, error == 0 ? "it succeeded" : std::strerror(error)));
 }
 
 // Provokes the denials and looks for what they must have left behind.

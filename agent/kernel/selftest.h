@@ -20,8 +20,8 @@ Status check_lsm_list(const std::filesystem::path& list);
 Result<ds01_rule_key> socket_key(const std::filesystem::path& path);
 
 // With the gate attached, has every hook deny this very thread once, and no other thread, and sees the errno, the count
-// and the event. Replaces the policy by its own for that and leaves an empty one, which gates nothing. `folder` is where a
-// socket may be bound for a moment, on a file system as socket_key() needs it.
+// and the event. Replaces the policy by its own for that and leaves an empty one, which gates nothing. `folder` is
+// where a socket may be bound for a moment, on a file system as socket_key() needs it.
 Status self_test(Gate& gate, const std::filesystem::path& folder);
 
 }  // namespace ds01::kernel

@@ -35,9 +35,7 @@ std::uint8_t kernel_mode(config::Mode mode) {
 // Keeps one rule per key. Where ranges overlap the first one stands, so a configuration's order decides.
 class Rules {
  public:
-  ds01_rule& at(std::uint32_t kind, std::uint64_t id, std::uint32_t sub = 0) {
-    return rules_[{kind, id, sub}];
-  }
+  ds01_rule& at(std::uint32_t kind, std::uint64_t id, std::uint32_t sub = 0) { return rules_[{kind, id, sub}]; }
   // The kernel side looks for the very device first, so a block that stands already must keep it out.
   void add_device(std::uint32_t device, const ds01_rule& rule) {
     if (!rules_.contains({DS01_RULE_BLOCK, device >> DS01_BLOCK_BITS, 0}))
@@ -152,7 +150,8 @@ Result<Resolved> resolve(const config::Config& config, const devices::Majors& ma
   if (last != nullptr && !resolved.warnings.empty())
     resolved.denied_uids.insert(last->denied_uids.begin(), last->denied_uids.end());
   if (resolved.denied_uids.erase(0) != 0)
-    resolved.warnings.emplace_back("deny.users: root cannot be denied on the host, and elsewhere needs no rule, ignoring it");
+    resolved.warnings.emplace_back(
+        "deny.users: root cannot be denied on the host, and elsewhere needs no rule, ignoring it");
   look_up.users(config.exempt_users, "exempt.users", resolved.exempt_uids);
   look_up.groups(config.exempt_groups, "exempt.groups", resolved.exempt_uids);
   resolved.allowed_cgroups = look_up.cgroups(config.allow_cgroups, "allow.cgroups");
@@ -172,8 +171,7 @@ std::set<std::string> named_cgroups(const config::Config& config) {
   return paths;
 }
 
-std::vector<Rule> compile(const Resolved& resolved, const ModeState& mode,
-                                  const std::vector<ds01_rule_key>& sockets) {
+std::vector<Rule> compile(const Resolved& resolved, const ModeState& mode, const std::vector<ds01_rule_key>& sockets) {
   Rules rules;
   for (const auto& range : resolved.devices) add_range(rules, range, object_rule(resolved, mode));
   for (const auto uid : resolved.exempt_uids) rules.at(DS01_RULE_UID, uid).flags |= DS01_EXEMPT;

@@ -39,10 +39,10 @@ struct Resolved {
   std::vector<std::string> warnings;  // names that do not resolve now, one sentence each
 };
 
-// Looks every name up. A name that does not resolve is a warning: its rule matches nobody. But while a name under `deny:`
-// does not resolve, all uids denied in `last` (the policy of the same configuration before) stay denied: a name service
-// that fails must not let anybody in. A device rule that cannot be
-// is an error. Cgroups that do not exist yet are neither: they are looked up again when they appear.
+// Looks every name up. A name that does not resolve is a warning: its rule matches nobody. But while a name under
+// `deny:` does not resolve, all uids denied in `last` (the policy of the same configuration before) stay denied: a name
+// service that fails must not let anybody in. A device rule that cannot be is an error. Cgroups that do not exist yet
+// are neither: they are looked up again when they appear.
 Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
                          const identity::Cgroups& cgroups, const Resolved* last = nullptr);
 
@@ -50,7 +50,6 @@ Result<Resolved> resolve(const config::Config& config, const devices::Majors& ma
 std::set<std::string> named_cgroups(const config::Config& config);
 
 // The kernel's rules for the GPU gate. `sockets` are listeners that only host principals may connect to.
-std::vector<Rule> compile(const Resolved& resolved, const ModeState& mode,
-                                  const std::vector<ds01_rule_key>& sockets);
+std::vector<Rule> compile(const Resolved& resolved, const ModeState& mode, const std::vector<ds01_rule_key>& sockets);
 
 }  // namespace ds01::policy

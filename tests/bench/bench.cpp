@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the gate costs. Runs as root in the VM under `-icount shift=0`, where one nanosecond is one instruction: the same
-// system calls without and with the programs attached, in one boot. Prints a JSON object of figures.
+// What the gate costs. Runs as root in the VM under `-icount shift=0`, where one nanosecond is one instruction: the
+// same system calls without and with the programs attached, in one boot. Prints a JSON object of figures.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -54,7 +54,8 @@ long now() {
   return time.tv_sec * 1'000'000'000L + time.tv_nsec;
 }
 
-// The median cost of `act` in a child that belongs to `uid` and lies in `cgroup`; an error other than `expected` ends it.
+// The median cost of `act` in a child that belongs to `uid` and lies in `cgroup`; an error other than `expected` ends
+// it.
 long measure(uid_t uid, const std::string& cgroup, int expected, const std::function<int()>& act) {
   int pipe_fds[2];
   if (::pipe(pipe_fds) != 0) die("pipe");
@@ -163,8 +164,7 @@ void add_gate_figures(json::object& figures) {
   const auto added = with.granted - base.granted;
   figures["open_granted_64_deep_added_instructions"] =
       figure(with.granted_deep - base.granted_deep, added, added + added / 10);
-  figures["open_denied_64_deep_instructions"] =
-      figure(with.denied_deep, with.denied, with.denied + with.denied / 10);
+  figures["open_denied_64_deep_instructions"] = figure(with.denied_deep, with.denied, with.denied + with.denied / 10);
   figures["open_granted_100k_grants_added_instructions"] =
       figure(full.granted - base.granted, added, added + added / 10);
   figures["open_denied_100k_grants_instructions"] = figure(full.denied, with.denied, with.denied + with.denied / 10);
@@ -196,7 +196,8 @@ void add_grant_to_open(json::object& figures) {
     if (std::system(("ds01ctl revoke " + user + " >/dev/null").c_str()) != 0) die("ds01ctl revoke failed");
   }
   std::ranges::sort(times);
-  figures["grant_to_open_ms"] = {{"value", static_cast<double>(times[2]) / 1e6}, {"unit", "ms"}, {"baseline", 0}, {"goal", 20}};
+  figures["grant_to_open_ms"] = {
+      {"value", static_cast<double>(times[2]) / 1e6}, {"unit", "ms"}, {"baseline", 0}, {"goal", 20}};
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ways around the gate, each with the number of its row in the project's list of attacks.
+#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -7,7 +8,6 @@
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <linux/openat2.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -61,7 +61,8 @@ TEST_F(Attack, Row03OtherPathsToTheDevice) {
   ASSERT_EQ(::mount(kGpu0, "/tmp/row3/bind", nullptr, MS_BIND, nullptr), 0);
   std::filesystem::create_directories("/dev/char");
   std::filesystem::create_symlink(kGpu0, "/dev/char/195:0");
-  for (const char* path : {"/tmp/row3/symlink", "/dev/hardlink", "/tmp/row3/bind", "/dev/char/195:0", "/dev/../dev/./nvidia0"})
+  for (const char* path :
+       {"/tmp/row3/symlink", "/dev/hardlink", "/tmp/row3/bind", "/dev/char/195:0", "/dev/../dev/./nvidia0"})
     expect_denied(kAlice, [&] { return open_as({.uid = kAlice}, path); });
   expect_denied(kAlice, [] {
     return run_as({}, [] {
@@ -165,9 +166,8 @@ TEST_F(Attack, Row21GrantByAnybodyElse) {
   refused({.cgroup = container.path()});
   refused({.cgroup = container.path(), .pid_namespace = true});
   refused({.uid = kCarol, .cgroup = container.path()});
-  const auto line = agent().wait_for_audit("refused", [](const json::object& entry) {
-    return entry.at("unmapped").at("user").as_string() == "alice";
-  });
+  const auto line = agent().wait_for_audit(
+      "refused", [](const json::object& entry) { return entry.at("unmapped").at("user").as_string() == "alice"; });
   EXPECT_NE(line.at("message").as_string().find("POST /v1/grants"), json::string::npos);
   EXPECT_EQ(ctl({"grant", "bob", "1h"}, {.uid = kCarol}).code, 0);  // an admin by group, on the host
   EXPECT_EQ(ctl({"revoke", "bob"}, {.uid = kCarol}).code, 0);
@@ -206,9 +206,10 @@ TEST_F(Attack, Row21AdminSocketPassedToAnother) {
 
 TEST_F(Attack, Row21ForgedBodies) {
   for (const char* body :
-       {R"({"subject": "alice", "admin": true})", R"({"subject": "alice", "granted_by": {"uid": 0}})", R"([])", R"(null)",
-        R"({"subject": ["alice"]})", R"({"subject": "alice", "duration_s": -1})", R"({"subject": "alice", "duration_s": 1e99})",
-        R"({"subject": "alice")", "{\"subject\": \"alice\\u0000\"}", "\xff\xfe"}) {
+       {R"({"subject": "alice", "admin": true})", R"({"subject": "alice", "granted_by": {"uid": 0}})", R"([])",
+        R"(null)", R"({"subject": ["alice"]})", R"({"subject": "alice", "duration_s": -1})",
+        R"({"subject": "alice", "duration_s": 1e99})", R"({"subject": "alice")", "{\"subject\": \"alice\\u0000\"}",
+        "\xff\xfe"}) {
     const int fd = connect_to("/run/ds01/admin.sock");
     const int status = send_request(fd, grant_request(body));
     EXPECT_TRUE(status == 400 || status == 404) << status << " for " << body;
@@ -236,14 +237,14 @@ TEST_F(Attack, Row30AdminSocketFromContainer) {
   // Bind-mounted elsewhere it is the same listener.
   ASSERT_EQ(::mknod("/tmp/admin-alias", S_IFREG | 0600, 0), 0);
   ASSERT_EQ(::mount(path, "/tmp/admin-alias", nullptr, MS_BIND, nullptr), 0);
-  EXPECT_EQ(run_as({.cgroup = container.path(), .pid_namespace = true}, [] { return connect_errno("/tmp/admin-alias"); }),
-            EACCES);
+  EXPECT_EQ(
+      run_as({.cgroup = container.path(), .pid_namespace = true}, [] { return connect_errno("/tmp/admin-alias"); }),
+      EACCES);
   EXPECT_EQ(run_as({}, [] { return connect_errno("/tmp/admin-alias"); }), 0);
   ::umount("/tmp/admin-alias");
   ::unlink("/tmp/admin-alias");
-  const auto line = agent().wait_for_audit("denial", [](const json::object& entry) {
-    return entry.at("unmapped").at("hook").as_string() == "connect";
-  });
+  const auto line = agent().wait_for_audit(
+      "denial", [](const json::object& entry) { return entry.at("unmapped").at("hook").as_string() == "connect"; });
   EXPECT_EQ(line.at("unmapped").at("class").as_string(), "admin.sock");
   EXPECT_EQ(denials_of(0, "admin.sock").denied, before.denied + 3);
   // The gate on the admin socket does not follow the mode of the GPU gate.
@@ -252,8 +253,8 @@ TEST_F(Attack, Row30AdminSocketFromContainer) {
   ASSERT_EQ(ctl({"mode", "--default"}).code, 0);
 }
 
-// The pid of the peer is used again: root connects on the host and is gone before the request; root in a container has its
-// pid and the connection.
+// The pid of the peer is used again: root connects on the host and is gone before the request; root in a container has
+// its pid and the connection.
 TEST_F(Attack, Row30PidOfThePeerReused) {
   int pair[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
@@ -322,9 +323,8 @@ TEST(AttackFlood, Row20FloodHidesNobody) {
   EXPECT_EQ(open_as({.uid = kBob}), EACCES);
   EXPECT_EQ(denials_of(kAlice).denied, before.denied + kFlood);
   EXPECT_EQ(denials_of(kBob).denied, 1);
-  agent.wait_for_audit("denial", [](const json::object& line) {
-    return line.at("unmapped").at("user").as_string() == "bob";
-  });
+  agent.wait_for_audit("denial",
+                       [](const json::object& line) { return line.at("unmapped").at("user").as_string() == "bob"; });
   EXPECT_EQ(ctl_json({"status"}).at("events_lost_total").as_int64(), 0);
   EXPECT_EQ(ctl_json({"status"}).at("denials_total").as_int64(), kFlood + 1);
 

@@ -49,8 +49,8 @@ TEST_F(Decision, RootInPidNamespaceIsDenied) {
 }
 
 TEST_F(Decision, RootInContainerCgroupIsDenied) {
-  for (const auto& name : {kContainerName, std::string("libpod-1"), std::string("cri-containerd-1"), std::string("crio-1"),
-                           std::string("machine.slice"), std::string(64, 'b')}) {
+  for (const auto& name : {kContainerName, std::string("libpod-1"), std::string("cri-containerd-1"),
+                           std::string("crio-1"), std::string("machine.slice"), std::string(64, 'b')}) {
     const Cgroup container("/system.slice/" + name);
     expect_denied(0, [&] { return open_as({.cgroup = container.path()}); });
     const Cgroup child(container.path() + "/child");
@@ -110,7 +110,10 @@ TEST_F(Decision, SliceThatComesAndGoesIsFollowed) {
     for (int i = 0; i < 2000 && last != wanted; ++i) last = open_as({.uid = kAlice, .cgroup = "/ds01.slice"});
     return last;
   };
-  { const Cgroup slice("/ds01.slice"); EXPECT_EQ(until(0), 0); }
+  {
+    const Cgroup slice("/ds01.slice");
+    EXPECT_EQ(until(0), 0);
+  }
   const Cgroup again("/ds01.slice");
   EXPECT_EQ(until(0), 0);
 }
@@ -167,9 +170,8 @@ TEST_F(Decision, GrantEndsByItself) {
   while ((errors[1] = open_as({.uid = kAlice})) == 0) errors[0] = 1;  // ends with the first denial
   EXPECT_EQ(errors[0], 1);
   EXPECT_EQ(errors[1], EACCES);
-  agent().wait_for_audit("expiry", [](const json::object& line) {
-    return line.at("unmapped").at("user").as_string() == "alice";
-  });
+  agent().wait_for_audit(
+      "expiry", [](const json::object& line) { return line.at("unmapped").at("user").as_string() == "alice"; });
   EXPECT_TRUE(ctl_json({"list"}).as_array().empty());
 }
 
@@ -190,7 +192,8 @@ TEST_F(Decision, CgroupGrantCoversItsSubtree) {
 // ---- 6: nothing matches ----
 
 TEST_F(Decision, NobodyIsDeniedWithEacces) {
-  for (const char* device : {kGpu0, kControl, kCompute, kCapability}) EXPECT_EQ(open_as({.uid = kAlice}, device), EACCES);
+  for (const char* device : {kGpu0, kControl, kCompute, kCapability})
+    EXPECT_EQ(open_as({.uid = kAlice}, device), EACCES);
 }
 
 TEST_F(Decision, UngatedObjectsAreLeftAlone) {

@@ -264,7 +264,8 @@ Denials denials_of(uid_t uid, const std::string& device_class) {
 void WithAgent::SetUpTestSuite() {
   std::ifstream groups("/etc/group");
   const std::string text((std::istreambuf_iterator<char>(groups)), {});
-  if (text.find("gpu-admins") == std::string::npos) std::ofstream("/etc/group", std::ios::app) << "gpu-admins:x:991:mallory\n";
+  if (text.find("gpu-admins") == std::string::npos)
+    std::ofstream("/etc/group", std::ios::app) << "gpu-admins:x:991:mallory\n";
   agent_ = std::make_unique<Agent>();
 }
 

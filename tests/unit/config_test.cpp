@@ -87,9 +87,7 @@ class ConfigTest : public ::testing::Test {
 
 // ---- The shipped file
 
-std::filesystem::path source_root() {
-  return DS01_SOURCE_DIR;
-}
+std::filesystem::path source_root() { return DS01_SOURCE_DIR; }
 
 std::string shipped_text() {
   std::ifstream file(source_root() / "config" / "agent.yaml");

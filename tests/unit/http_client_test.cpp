@@ -42,7 +42,7 @@ TEST(RateLimit, UidsManyForgottenOnceFull) {
 // The listener
 
 mode_t mode_of(const std::filesystem::path& path) {
-  struct stat found {};
+  struct stat found{};
   return ::lstat(path.c_str(), &found) == 0 ? found.st_mode : 0;
 }
 
@@ -54,7 +54,7 @@ TEST(ListenUnix, PathFreeMadeWithModeAndGroup) {
   ::umask(umask);
   ASSERT_TRUE(listener) << listener.error().message;
   EXPECT_EQ(mode_of(dir / "s"), S_IFSOCK | 0660U);
-  struct stat found {};
+  struct stat found{};
   ASSERT_EQ(::stat((dir / "s").c_str(), &found), 0);
   EXPECT_EQ(found.st_gid, gid);
   EXPECT_EQ(::fcntl(listener->get(), F_GETFD), FD_CLOEXEC);
@@ -83,7 +83,9 @@ TEST(ListenUnix, BeforeListenFailsRemovesFile) {
 
 TEST(ListenUnix, SocketStaleReplaced) {
   const TempDir dir;
-  { ASSERT_TRUE(listen_unix(dir / "s", 0600, ::getgid())); }
+  {
+    ASSERT_TRUE(listen_unix(dir / "s", 0600, ::getgid()));
+  }
   EXPECT_FALSE(Client(dir / "s").connected());
   const auto listener = listen_unix(dir / "s", 0600, ::getgid());
   ASSERT_TRUE(listener) << listener.error().message;
@@ -160,7 +162,9 @@ Result<Response> ask(const std::filesystem::path& path, std::chrono::millisecond
 TEST(HttpClient, NobodyListeningUnavailable) {
   const TempDir dir;
   EXPECT_EQ(ask(dir / "none").error().code, ErrorCode::unavailable);
-  { ASSERT_TRUE(listen_unix(dir / "stale", 0600, ::getgid())); }
+  {
+    ASSERT_TRUE(listen_unix(dir / "stale", 0600, ::getgid()));
+  }
   EXPECT_EQ(ask(dir / "stale").error().code, ErrorCode::unavailable);
 }
 
