@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctl/client.h"
 
-#include <array>
-
 #include <fmt/format.h>
 #include <boost/json.hpp>
 
@@ -15,21 +13,6 @@ namespace json = boost::json;
 
 constexpr std::chrono::seconds kTimeout(30);
 
-ErrorCode code_of(std::string_view name) {
-  static constexpr std::array<std::pair<std::string_view, ErrorCode>, 8> kNames{
-      {{"invalid", ErrorCode::invalid},
-       {"refused", ErrorCode::refused},
-       {"not_found", ErrorCode::not_found},
-       {"conflict", ErrorCode::conflict},
-       {"too_large", ErrorCode::too_large},
-       {"limited", ErrorCode::limited},
-       {"unavailable", ErrorCode::unavailable},
-       {"system", ErrorCode::system}}};
-  for (const auto& [known, code] : kNames)
-    if (known == name) return code;
-  return ErrorCode::system;
-}
-
 Error error_of(const json::value& value, unsigned status) {
   const auto* object = value.if_object();
   const auto* error = object != nullptr ? object->if_contains("error") : nullptr;
@@ -39,7 +22,7 @@ Error error_of(const json::value& value, unsigned status) {
     const auto* text = error->as_object().if_contains(key);
     return text != nullptr && text->is_string() ? std::string(text->as_string()) : std::string();
   };
-  return {code_of(field("code")), field("message")};
+  return {http::code_of(field("code")), field("message")};
 }
 
 Result<http::Response> send(const std::filesystem::path& runtime, const http::Request& request) {

@@ -10,6 +10,7 @@
 
 #include "core/paths.h"
 #include "ctl/commands.h"
+#include "http/http.h"
 
 namespace {
 
@@ -26,23 +27,10 @@ int exit_code(ErrorCode code) {
   }
 }
 
-std::string_view code_name(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::invalid: return "invalid";
-    case ErrorCode::refused: return "refused";
-    case ErrorCode::not_found: return "not_found";
-    case ErrorCode::conflict: return "conflict";
-    case ErrorCode::too_large: return "too_large";
-    case ErrorCode::limited: return "limited";
-    case ErrorCode::unavailable: return "unavailable";
-    case ErrorCode::system: return "system";
-  }
-  std::unreachable();
-}
-
 int report(const Error& error, bool json) {
   if (json) {
-    const boost::json::object line{{"error", {{"code", code_name(error.code)}, {"message", error.message}}}};
+    const boost::json::object line{
+        {"error", {{"code", ds01::http::code_name(error.code)}, {"message", error.message}}}};
     fmt::print(stderr, "{}\n", boost::json::serialize(line));
   } else {
     fmt::print(stderr, "ds01ctl: {}\n", error.message);

@@ -104,6 +104,10 @@ Result<std::map<std::string, std::string>> parse_query(std::string_view query);
 // Everything but letters, digits and "-._~" as %XX: a key or value for Request::query.
 std::string percent_encode(std::string_view text);
 
+// The names of the codes in error bodies. An unknown name is ErrorCode::system.
+std::string_view code_name(ErrorCode code);
+ErrorCode code_of(std::string_view name);
+
 // {"error": {"code": "not_found", "message": "…"}} with the status that belongs to the code.
 Response error_response(const Error& error);
 

@@ -147,6 +147,13 @@ Response refusal_response(const Refusal& refusal) {
                               json_string(refusal.error.message))};
 }
 
+std::string_view code_name(ErrorCode code) { return row_of(code).name; }
+
+ErrorCode code_of(std::string_view name) {
+  const auto* row = std::ranges::find(kCodes, name, &CodeRow::name);
+  return row != kCodes.end() ? row->code : ErrorCode::system;
+}
+
 Response error_response(const Error& error) { return refusal_response({row_of(error.code).status, error}); }
 
 Result<std::string> percent_decode(std::string_view text) {
