@@ -73,6 +73,18 @@ static __always_inline bool covers(const struct ds01_grant *grant, const struct 
 	}
 }
 
+static __always_inline bool has_ended(const struct ds01_grant *grant)
+{
+	__u64 now;
+
+	if (grant->ends == DS01_NEVER)
+		return false;
+	now = bpf_ktime_get_boot_ns();
+	if (grant->clock == DS01_WALL_CLOCK)
+		now += state.wall_minus_boot;
+	return now >= grant->ends;
+}
+
 /* The reason for which a subject's grant does or does not open the object. */
 static __always_inline struct decision check_grant(const struct object *object, __u32 kind, __u64 id, __u8 by)
 {
@@ -81,7 +93,7 @@ static __always_inline struct decision check_grant(const struct object *object, 
 
 	if (!grant)
 		return deny(DS01_NO_GRANT, 0);
-	if (grant->ends != DS01_NEVER && bpf_ktime_get_boot_ns() >= grant->ends)
+	if (has_ended(grant))
 		return deny(DS01_GRANT_ENDED, grant->number);
 	if (!covers(grant, object->rule))
 		return deny(DS01_GRANT_NOT_COVERING, grant->number);
@@ -91,9 +103,7 @@ static __always_inline struct decision check_grant(const struct object *object, 
 static __always_inline struct decision check_cgroup_grants(const struct object *object)
 {
 	struct decision decision = deny(DS01_NO_GRANT, 0);
-	__u32 slot = 0;
-	__u64 *word = bpf_map_lookup_elem(&grant_depths, &slot);
-	__u64 depths = word ? *word : 0;
+	__u64 depths = state.grant_depths;
 
 	for (int depth = 0; depth < DS01_MAX_DEPTH && depths && !decision.allow; depth++, depths >>= 1) {
 		__u64 id;

@@ -7,7 +7,7 @@
  *   principal.h  who asks: real uid, cgroup ancestors, host or container
  *   decide.h     the order of rules, as the design has it
  *   judge.h      ties these together, by the mode of the gate
- *   report.h     counts, the per-user bucket, events
+ *   report.h     counts, the per-user bucket, events, and who reports during an upgrade
  *   maps.h       the maps, each with its owner, its size and what happens when it is full
  *
  * A non-zero `ret` is the denial of an earlier LSM program; it stands.

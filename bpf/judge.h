@@ -17,9 +17,11 @@ static __always_inline int conclude(const struct object *object, const struct pr
 	__u8 verdict = decision.allow ? DS01_ALLOWED : mode == DS01_MODE_MONITORING ? DS01_WOULD_DENY : DS01_DENIED;
 	__u64 now = decision.allow ? 0 : bpf_ktime_get_boot_ns();
 
-	count(who->uid, object, verdict, now);
-	if (!decision.allow)
-		emit(object, who, verdict, &decision, now);
+	if (is_mine_to_report(verdict)) {
+		count(who->uid, object, verdict, now);
+		if (!decision.allow)
+			emit(object, who, verdict, &decision, now);
+	}
 	return verdict == DS01_DENIED ? -EACCES : 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The maps. Unless a comment says otherwise the agent writes and the programs read.
+ * The maps. Unless a comment says otherwise the agent writes and the programs read. The agent pins all of them, so they
+ * outlive it and serve the next one.
  *
  * An element of a hash may be freed and used again for another key while a program still reads it (bpf_mem_alloc,
  * kernel 6.1 and later). So a value is only trusted where the agent waits, after every replacement and removal, until
@@ -44,15 +45,21 @@ struct {
 } grants SEC(".maps");
 
 /*
- * One word, bit N set while a cgroup grant lies N levels below the root. The agent sets a bit before it adds such a
- * grant and clears it after the last one is gone.
+ * Words that the programs only read. All generations share them, through a map that the agent has in its memory. The agent
+ * sets a bit of grant_depths before it adds such a grant and clears it after the last one is gone.
+ */
+volatile struct ds01_state state SEC(".data.state");
+
+/*
+ * Threads between the newcomer's program and the older one behind it, in the middle of an upgrade (report.h). The programs
+ * write. Full: the thread that got here first is forgotten; its event is then reported twice.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
 	__type(key, __u32);
-	__type(value, __u64);
-} grant_depths SEC(".maps");
+	__type(value, __u8);
+} reported SEC(".maps");
 
 /*
  * Cgroups with no container's name on the way to the root. The programs write: they add a cgroup once they have walked

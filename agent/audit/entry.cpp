@@ -3,7 +3,6 @@
 
 #include <array>
 
-#include <fmt/format.h>
 #include <boost/json.hpp>
 
 namespace ds01::audit {
@@ -31,15 +30,24 @@ constexpr std::array kKinds{
     KindInfo{"denial", "546096117a134a3290c79efc84a9b2d6", 1001, 14, kFileActivity, "Open"},
     KindInfo{"summary", "31853e716ea040cf928afcef2fa3d200", 1001, 14, kFileActivity, "Open"},
     KindInfo{"grant", "42e1b345c25b429894232fd10a421de0", 3005, 1, kUserAccess, "Assign Privileges"},
+    KindInfo{"extend", "d4f7bb8a484546b8b32f515e60b2dc20", 3005, 1, kUserAccess, "Assign Privileges"},
     KindInfo{"revoke", "6a11901f56ad4e2dac20aeca97498401", 3005, 2, kUserAccess, "Revoke Privileges"},
     KindInfo{"expiry", "a7fcb3763dac477fbfa9f95cf7fa59bf", 3005, 2, kUserAccess, "Revoke Privileges"},
+    KindInfo{"suspend", "8071c567c3f9490bb40cfdfcd1f775a0", 3005, 2, kUserAccess, "Revoke Privileges"},
+    KindInfo{"resume", "77585a9ad2344291b5abe340d66edfc2", 3005, 1, kUserAccess, "Assign Privileges"},
+    KindInfo{"request", "0c50f672d5fd42d1972223160ed192af", 3005, 99, kUserAccess, "Request"},
+    KindInfo{"answer", "585fa78d03d84ed4bfa3a6f21936a7bb", 3005, 99, kUserAccess, "Answer"},
+    KindInfo{"notice", "75b4aac2ab62462798002bca21e5f187", 3005, 99, kUserAccess, "Notice"},
     KindInfo{"mode", "634f72c55f96492295dd025d83d40f20", 3004, 3, kEntity, "Update"},
     KindInfo{"start", "9a8d8d44dd824c02a11cb046bab0f725", 6002, 3, kLifecycle, "Start"},
     KindInfo{"stop", "49b510190dbf43819849b5dc6452c0c5", 6002, 4, kLifecycle, "Stop"},
     KindInfo{"refused", "6dfc9d97caea4278bda4020cd31cd11c", 6003, 99, kApi, "Refused"},
     KindInfo{"reload", "02e06d0464784f29a5d02c45d8dedf64", 3004, 3, kEntity, "Update"},
+    KindInfo{"drift", "a1cb3c079ca44eeaa762ccabad72dd59", 3004, 3, kEntity, "Update"},
     KindInfo{"lost", "5ee2b44bf599418e8bc76f620eee0e9e", 6002, 99, kLifecycle, "Events lost"},
 };
+
+static_assert(kKinds.size() == static_cast<std::size_t>(Kind::lost) + 1);
 
 const KindInfo& info(Kind kind) { return kKinds.at(static_cast<std::size_t>(kind)); }
 
@@ -53,32 +61,6 @@ int severity(Level level) {
     case Level::info: return 1;
   }
   std::unreachable();
-}
-
-// The length of the valid UTF-8 sequence at the start of `text`, printable or not; 0 if there is none.
-std::size_t sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const auto lead = byte(0);
-  const std::size_t length = lead < 0x80   ? 1
-                             : lead < 0xc2 ? 0
-                             : lead < 0xe0 ? 2
-                             : lead < 0xf0 ? 3
-                             : lead < 0xf5 ? 4
-                                           : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  if (lead == 0xe0 && byte(1) < 0xa0) return 0;   // overlong
-  if (lead == 0xed && byte(1) >= 0xa0) return 0;  // surrogates
-  if (lead == 0xf0 && byte(1) < 0x90) return 0;   // overlong
-  if (lead == 0xf4 && byte(1) >= 0x90) return 0;  // above U+10FFFF
-  return length;
-}
-
-bool is_control(std::string_view sequence) {
-  const auto first = static_cast<unsigned char>(sequence[0]);
-  if (sequence.size() == 1) return first < 0x20 || first == 0x7f;
-  return sequence.size() == 2 && first == 0xc2 && static_cast<unsigned char>(sequence[1]) < 0xa0;  // C1 controls
 }
 
 // Numbers stay numbers; everything else is a string.
@@ -125,20 +107,6 @@ void add_outcome(json::object& line, const Entry& entry) {
 
 std::string_view name_of(Kind kind) { return info(kind).name; }
 std::string_view message_id(Kind kind) { return info(kind).message_id; }
-
-std::string printable(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const auto length = sequence_length(text);
-    const auto sequence = text.substr(0, std::max<std::size_t>(length, 1));
-    if (length == 0 || is_control(sequence))
-      for (const char c : sequence) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    else
-      out += sequence;
-    text.remove_prefix(sequence.size());
-  }
-  return out;
-}
 
 std::string to_json(const Entry& entry) {
   const auto& kind = info(entry.kind);

@@ -13,7 +13,26 @@
 namespace ds01::audit {
 
 // What happened. Each kind has a fixed journal MESSAGE_ID and OCSF class (entry.cpp).
-enum class Kind { denial, summary, grant, revoke, expiry, mode, start, stop, refused, reload, lost };
+enum class Kind {
+  denial,
+  summary,
+  grant,
+  extend,
+  revoke,
+  expiry,
+  suspend,
+  resume,
+  request,
+  answer,
+  notice,
+  mode,
+  start,
+  stop,
+  refused,
+  reload,
+  drift,
+  lost,
+};
 
 // syslog's levels, as far as the trail uses them.
 enum class Level { critical = 2, error = 3, warning = 4, notice = 5, info = 6 };
@@ -29,9 +48,6 @@ struct Entry {
 
 std::string_view name_of(Kind kind);
 std::string_view message_id(Kind kind);  // 32 hex digits, never to change
-
-// Printable UTF-8: control characters, terminal escapes and invalid bytes become \xNN.
-std::string printable(std::string_view text);
 
 // One line of JSON shaped as OCSF 1.3: denials as File System Activity, grants as User Access Management.
 std::string to_json(const Entry& entry);

@@ -3,14 +3,18 @@
 
 namespace ds01::audit {
 
-Tier Limiter::admit(uid_t uid, BootTime now) {
+void Limiter::begin(const std::map<uid_t, std::uint64_t>& totals) {
+  for (const auto& [uid, total] : totals) users_[uid].reported = total;
+}
+
+Tier Limiter::admit(uid_t uid, BootTime now, bool counted) {
   auto& user = users_[uid];
   if (!user.opened) {
     user.opened = now;
     user.in_window = 0;
   }
   if (user.in_window >= limit_) return Tier::suppressed;
-  ++user.written;
+  if (counted) ++user.written;
   return user.in_window++ == 0 ? Tier::warning : Tier::notice;
 }
 

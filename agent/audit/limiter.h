@@ -25,8 +25,11 @@ class Limiter {
     window_ = window;
   }
 
-  // A denial of `uid` is about to be written.
-  Tier admit(uid_t uid, BootTime now);
+  // The kernel's counts survive the agent: `totals` were there when it started, and are in no summary.
+  void begin(const std::map<uid_t, std::uint64_t>& totals);
+
+  // A denial of `uid` is about to be written. One that is among the totals of begin() is not `counted` here.
+  Tier admit(uid_t uid, BootTime now, bool counted = true);
 
   struct Summary {
     uid_t uid;
@@ -40,8 +43,8 @@ class Limiter {
   struct User {
     std::optional<BootTime> opened;
     std::uint32_t in_window = 0;
-    std::uint64_t written = 0;   // lines since the start
-    std::uint64_t reported = 0;  // summed up since the start
+    std::uint64_t written = 0;   // lines since the start, for what is counted since
+    std::uint64_t reported = 0;  // counted at the start, or summed up since
   };
   std::uint32_t limit_;
   std::chrono::nanoseconds window_;

@@ -3,11 +3,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "core/text.h"
 #include "devices/devices.h"
 #include "identity/process.h"
 
@@ -17,6 +20,8 @@ namespace {
 constexpr std::array<std::string_view, DS01_HOOK_COUNT> kVerbs{"open", "connect to"};
 constexpr std::array<std::string_view, DS01_HOOK_COUNT> kHooks{"open", "connect"};
 
+const grants::Actor kAgent{0, "ds01d", std::nullopt};
+
 std::string optional_uid(std::optional<uid_t> uid) { return uid ? std::to_string(*uid) : ""; }
 
 // The executable of the process that the event is about, if it still runs: same pid, same start. start_time in
@@ -25,6 +30,27 @@ std::string executable(const std::filesystem::path& proc, const ds01_event& even
   const auto process = identity::read_process(proc, static_cast<pid_t>(event.tgid));
   const auto ticks = event.task_start / (1'000'000'000ULL / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK)));
   return process && process->start_ticks == ticks ? process->executable : "";
+}
+
+// ": thesis", or nothing.
+std::string because(const std::string& reason) { return reason.empty() ? "" : ": " + reason; }
+
+std::string scope_of(const grants::Request& request) {
+  return request.gpus == "all" ? "all GPUs" : "GPU " + request.gpus;
+}
+
+std::string answer_text(const grants::Request& request) {
+  const auto asked = fmt::format("{} of {}", request.id(), request.who.name);
+  switch (request.state) {
+    case grants::RequestState::approved:
+      return request.decided_by ? fmt::format("{} approved {}", request.decided_by->name, asked)
+                                : fmt::format("{} was approved by a rule of the configuration", asked);
+    case grants::RequestState::denied:
+      return fmt::format("{} denied {}{}", request.decided_by.value_or(kAgent).name, asked, because(request.answer));
+    case grants::RequestState::lapsed: return fmt::format("{} has lapsed: nobody answered it in time", asked);
+    case grants::RequestState::pending: return fmt::format("{} waits for an answer", asked);
+  }
+  std::unreachable();
 }
 
 std::string comm_of(const ds01_event& event) {
@@ -67,9 +93,18 @@ void Trail::reopen() {
   if (const auto opened = json_->reopen(); !opened) deps_.on_loss(opened.error());
 }
 
+void Trail::begin(const std::map<uid_t, std::uint64_t>& totals) {
+  limiter_.begin(totals);
+  began_ = deps_.clock.boot();
+}
+
 void Trail::write(Kind kind, Level level, std::string message, Fields fields) {
+  write(deps_.clock.wall(), kind, level, std::move(message), std::move(fields));
+}
+
+void Trail::write(WallTime time, Kind kind, Level level, std::string message, Fields fields) {
   for (auto& [key, value] : fields) value = printable(value);
-  const Entry entry{kind, level, deps_.clock.wall(), printable(message), std::move(fields)};
+  const Entry entry{kind, level, time, printable(message), std::move(fields)};
   for (const auto& sink : sinks_) {
     const auto written = sink->write(entry);
     if (written) continue;
@@ -79,7 +114,8 @@ void Trail::write(Kind kind, Level level, std::string message, Fields fields) {
 }
 
 void Trail::denial(const ds01_event& event) {
-  const auto tier = limiter_.admit(event.uid, deps_.clock.boot());
+  const BootTime happened{std::chrono::nanoseconds(event.time)};
+  const auto tier = limiter_.admit(event.uid, deps_.clock.boot(), happened >= began_);
   if (tier == Tier::suppressed) return;
   const auto user = identity::display_name(deps_.users, event.uid);
   const auto device = devices::device_name(event.device_class, event.index);
@@ -88,7 +124,9 @@ void Trail::denial(const ds01_event& event) {
   const auto comm = comm_of(event);
   auto message = fmt::format("{} {} to {} {} ({}, pid {}): {}", user, denied ? "was denied" : "would be denied",
                              kVerbs[hook], device, comm, event.tgid, explain(event.reason));
-  write(Kind::denial, tier == Tier::warning ? Level::warning : Level::notice, std::move(message),
+  // Events wait in the ring while no agent runs: the line says when it was, not when it was written.
+  write(deps_.clock.to_wall(happened), Kind::denial, tier == Tier::warning ? Level::warning : Level::notice,
+        std::move(message),
         {{"verdict", denied ? "denied" : "would-deny"},
          {"user", user},
          {"uid", std::to_string(event.uid)},
@@ -123,40 +161,115 @@ void Trail::summarize(const std::vector<Limiter::Summary>& summaries, std::strin
   }
 }
 
+std::string Trail::end_of(const grants::Grant& grant, std::string_view never) const {
+  const auto end = on_wall(grant.end, deps_.clock);
+  return end ? format_utc(*end) : std::string(never);
+}
+
 Trail::Fields Trail::grant_fields(const grants::Grant& grant) const {
   return {{"grant", grant.id()},
           {"user", grant.subject.display()},
           {"uid", grant.subject.kind == grants::Subject::Kind::user ? std::to_string(grant.subject.uid) : ""},
           {"gpus", grant.scope()},
-          {"ends", grant.ends ? format_utc(grant.ends_wall) : "never"},
+          {"ends", end_of(grant, "never")},
           {"granted_by", grant.granted_by.name},
           {"granted_by_login_uid", optional_uid(grant.granted_by.login_uid)},
           {"reason", grant.reason}};
 }
 
 void Trail::granted(const grants::Grant& grant) {
-  write(
-      Kind::grant, Level::notice,
-      fmt::format("{} granted {} {} until {}{}{}", grant.granted_by.name, grant.subject.display(), grant.scope(),
-                  grant.ends ? format_utc(grant.ends_wall) : "revoked", grant.reason.empty() ? "" : ": ", grant.reason),
-      grant_fields(grant));
+  write(Kind::grant, Level::notice,
+        fmt::format("{} granted {} {} until {}{}", grant.granted_by.name, grant.subject.display(), grant.scope(),
+                    end_of(grant, "revoked"), because(grant.reason)),
+        grant_fields(grant));
 }
 
-void Trail::revoked(const grants::Grant& grant, const grants::Actor& actor, const std::string& reason) {
+void Trail::extended(const grants::Grant& grant, const grants::Actor& actor) {
   auto fields = grant_fields(grant);
+  fields.emplace_back("extended_by", actor.name);
+  fields.emplace_back("extended_by_login_uid", optional_uid(actor.login_uid));
+  write(Kind::extend, Level::notice,
+        fmt::format("{} extended {} of {} until {}", actor.name, grant.id(), grant.subject.display(),
+                    end_of(grant, "revoked")),
+        std::move(fields));
+}
+
+Trail::Fields Trail::ended_fields(const grants::Grant& grant) const {
+  auto fields = grant_fields(grant);
+  fields.emplace_back("ended", grant.ended ? format_utc(*grant.ended) : "");
+  return fields;
+}
+
+void Trail::revoked(const grants::Grant& grant) {
+  const auto actor = grant.ended_by.value_or(kAgent);
+  auto fields = ended_fields(grant);
   fields.emplace_back("revoked_by", actor.name);
   fields.emplace_back("revoked_by_login_uid", optional_uid(actor.login_uid));
-  fields.emplace_back("revoke_reason", reason);
-  write(Kind::revoke, Level::notice,
-        fmt::format("{} revoked {} of {}{}{}", actor.name, grant.id(), grant.subject.display(),
-                    reason.empty() ? "" : ": ", reason),
-        std::move(fields));
+  fields.emplace_back("revoke_reason", grant.end_reason);
+  write(
+      Kind::revoke, Level::notice,
+      fmt::format("{} revoked {} of {}{}", actor.name, grant.id(), grant.subject.display(), because(grant.end_reason)),
+      std::move(fields));
 }
 
 void Trail::expired(const grants::Grant& grant) {
   write(Kind::expiry, Level::notice, fmt::format("{} of {} has ended", grant.id(), grant.subject.display()),
-        grant_fields(grant));
+        ended_fields(grant));
 }
+
+void Trail::suspended(const grants::Grant& grant, const std::string& why) {
+  auto fields = grant_fields(grant);
+  fields.emplace_back("why", why);
+  write(Kind::suspend, Level::warning,
+        fmt::format("{} of {} is suspended: {}", grant.id(), grant.subject.display(), why), std::move(fields));
+}
+
+void Trail::resumed(const grants::Grant& grant, const std::string& why) {
+  auto fields = grant_fields(grant);
+  fields.emplace_back("why", why);
+  write(Kind::resume, Level::notice,
+        fmt::format("{} of {} is in force again: {}", grant.id(), grant.subject.display(), why), std::move(fields));
+}
+
+Trail::Fields Trail::request_fields(const grants::Request& request) {
+  return {{"request", request.id()},
+          {"user", request.who.name},
+          {"uid", std::to_string(request.who.uid)},
+          {"login_uid", optional_uid(request.who.login_uid)},
+          {"gpus", scope_of(request)},
+          {"duration_s", std::to_string(request.duration.count())},
+          {"reason", request.reason}};
+}
+
+void Trail::requested(const grants::Request& request) {
+  write(Kind::request, Level::notice,
+        fmt::format("{} requested {} for {} ({}){}", request.who.name, scope_of(request),
+                    format_duration(request.duration), request.id(), because(request.reason)),
+        request_fields(request));
+}
+
+void Trail::answered(const grants::Request& request) {
+  const auto by = request.decided_by.value_or(grants::Actor{});
+  auto fields = request_fields(request);
+  fields.emplace_back("state", std::string(to_string(request.state)));
+  fields.emplace_back("answered_by", by.name);
+  fields.emplace_back("answered_by_login_uid", optional_uid(by.login_uid));
+  fields.emplace_back("answer", request.answer);
+  fields.emplace_back("grant", request.grant ? fmt::format("g-{}", *request.grant) : "");
+  write(Kind::answer, Level::notice, answer_text(request), std::move(fields));
+}
+
+void Trail::noticed(uid_t uid, const std::string& text, std::string_view how) {
+  const auto user = identity::display_name(deps_.users, uid);
+  auto line = text;
+  std::ranges::replace(line, '\n', ' ');
+  write(Kind::notice, Level::notice,
+        how == "terminal" ? fmt::format("{} was told on a terminal: {}", user, line)
+                          : fmt::format("a notice waits for {}: {}", user, line),
+        {{"user", user}, {"uid", std::to_string(uid)}, {"how", std::string(how)}, {"text", line}});
+}
+
+void Trail::drifted(const std::string& what) { write(Kind::drift, Level::warning, what, {}); }
 
 void Trail::mode_changed(const std::string& text, const grants::Actor& actor) {
   write(Kind::mode, Level::warning, fmt::format("{} {}", actor.name, text),
@@ -174,8 +287,7 @@ void Trail::refused(uid_t uid, pid_t pid, const std::string& what) {
 void Trail::started(const std::string& text) { write(Kind::start, Level::notice, text, {{"version", DS01_VERSION}}); }
 
 void Trail::stopped() {
-  write(Kind::stop, Level::warning, "ds01d stops; GPU devices are not gated until it runs again",
-        {{"version", DS01_VERSION}});
+  write(Kind::stop, Level::notice, "ds01d stops; what is in force stays in force", {{"version", DS01_VERSION}});
 }
 
 void Trail::reloaded(const std::string& text, Level level) { write(Kind::reload, level, text, {}); }

@@ -5,7 +5,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "audit/entry.h"
@@ -14,6 +18,7 @@
 #include "config/config.h"
 #include "ds01/abi.h"
 #include "grants/grant.h"
+#include "grants/request.h"
 #include "identity/cgroups.h"
 #include "identity/users.h"
 
@@ -34,13 +39,25 @@ class Trail {
   void configure(const config::Audit& settings);
   void reopen();
 
+  // What the kernel had counted when this agent started, read just now: no summary tells of it. Events that are older
+  // than this call are written, but not set off against what is counted later. Call before the first denial.
+  void begin(const std::map<uid_t, std::uint64_t>& totals);
   void denial(const ds01_event& event);
   // Summaries of the windows that are over; all of them at the end.
   void close_windows(const std::map<uid_t, std::uint64_t>& totals, bool final);
 
   void granted(const grants::Grant& grant);
-  void revoked(const grants::Grant& grant, const grants::Actor& actor, const std::string& reason);
+  void extended(const grants::Grant& grant, const grants::Actor& actor);
+  void revoked(const grants::Grant& grant);
   void expired(const grants::Grant& grant);
+  void suspended(const grants::Grant& grant, const std::string& why);
+  void resumed(const grants::Grant& grant, const std::string& why);
+  void requested(const grants::Request& request);
+  void answered(const grants::Request& request);  // approved, denied, or lapsed
+  // Somebody was told something, on a terminal of theirs ("terminal") or when they look next ("kept").
+  void noticed(uid_t uid, const std::string& text, std::string_view how);
+  // The kernel held something else than the store; it was put right. A sentence.
+  void drifted(const std::string& what);
   void mode_changed(const std::string& text, const grants::Actor& actor);
   // As often as a hostile client likes, so limited like denials.
   void refused(uid_t uid, pid_t pid, const std::string& what);
@@ -55,10 +72,15 @@ class Trail {
   using Fields = std::vector<std::pair<std::string, std::string>>;
   void summarize(const std::vector<Limiter::Summary>& summaries, std::string_view what);
   void write(Kind kind, Level level, std::string message, Fields fields);
+  void write(WallTime time, Kind kind, Level level, std::string message, Fields fields);
+  std::string end_of(const grants::Grant& grant, std::string_view never) const;
   Fields grant_fields(const grants::Grant& grant) const;
+  Fields ended_fields(const grants::Grant& grant) const;
+  static Fields request_fields(const grants::Request& request);
 
   Deps deps_;
   Limiter limiter_;
+  BootTime began_ = BootTime::min();
   Limiter refusals_;
   std::map<uid_t, std::uint64_t> refusal_totals_;
   std::vector<std::unique_ptr<Sink>> sinks_;

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "config/devices.h"
@@ -20,6 +22,7 @@ using std::chrono::seconds;
 
 constexpr std::string_view kUsers = "a list of users such as [alice]";
 constexpr std::string_view kGroups = "a list of groups such as [staff]";
+constexpr std::string_view kAutoApprove = "a list of {group: …, up_to: …}";
 constexpr std::string_view kCgroups = "a list of cgroups such as [/ds01.slice]";
 
 // A key that is checked but has no effect in this version: noted when the file asks for anything but the default.
@@ -97,13 +100,29 @@ Result<std::map<std::string, seconds>> read_maximum_by_group(const Value& value)
   return result;
 }
 
-using AutoApprove = std::pair<std::string, seconds>;  // members of this group, up to this long
-
 Result<AutoApprove> read_auto_approve(const Value& value) {
   AutoApprove rule;
   DS01_CHECK(read_fields(
-      value, {{"group", into(rule.first, read_group), true}, {"up_to", into(rule.second, read_duration), true}}));
+      value, {{"group", into(rule.group, read_group), true}, {"up_to", into(rule.up_to, read_duration), true}}));
   return rule;
+}
+
+// A rule above the maximum would be accepted and never approve what it says.
+Status check_auto_approve(const Value& value, const Grants& grants) {
+  DS01_TRY(const auto entries, value.map());
+  const auto found = std::ranges::find(entries, "auto_approve", &Entry::name);
+  for (std::size_t i = 0; i < grants.auto_approve.size(); ++i) {
+    const auto& rule = grants.auto_approve[i];
+    const auto own = grants.maximum_by_group.find(rule.group);
+    const bool has_own = own != grants.maximum_by_group.end();
+    const auto maximum = has_own ? own->second : grants.maximum;
+    if (rule.up_to <= maximum) continue;
+    DS01_TRY(const auto items, found->value.list("a list"));
+    return items[i].fail(fmt::format("up_to ({}) must not be above grants.{} ({})", format_duration(rule.up_to),
+                                     has_own ? "maximum_by_group." + escaped(rule.group) : "maximum",
+                                     format_duration(maximum)));
+  }
+  return {};
 }
 
 // Either of the two may be in the file alone, against the other's default: complain about the one that is there.
@@ -120,28 +139,39 @@ Status check_default(const Value& value, const Grants& grants) {
 Status read_grants(const Value& value, Config& config) {
   using std::chrono_literals::operator""h, std::chrono_literals::operator""s;
   Grants& grants = config.grants;
-  DS01_CHECK(read_fields(
-      value, {{"default", into(grants.default_duration, read_duration)},
-              {"maximum", into(grants.maximum, read_duration)},
-              {"maximum_by_group", into(grants.maximum_by_group, read_maximum_by_group)},
-              {"require_reason", into(grants.require_reason, read_bool)},
-              {"on_expiry", into(grants.on_expiry, read_on_expiry)},
-              {"soft_grace", without_effect<seconds>(config, read_duration, 24h)},
-              {"kill_grace", without_effect<seconds>(config, read_duration, 60s)},
-              {"auto_approve", without_effect<std::vector<AutoApprove>>(
-                                   config, list_of(read_auto_approve, "a list of {group: …, up_to: …}"), {})},
-              {"request_ttl", without_effect<seconds>(config, read_duration, 24h)},
-              {"max_pending_per_user", without_effect<std::uint32_t>(config, number_in(0, 1000), 3)}}));
-  return check_default(value, grants);
+  DS01_CHECK(read_fields(value, {{"default", into(grants.default_duration, read_duration)},
+                                 {"maximum", into(grants.maximum, read_duration)},
+                                 {"maximum_by_group", into(grants.maximum_by_group, read_maximum_by_group)},
+                                 {"require_reason", into(grants.require_reason, read_bool)},
+                                 {"on_expiry", into(grants.on_expiry, read_on_expiry)},
+                                 {"soft_grace", without_effect<seconds>(config, read_duration, 24h)},
+                                 {"kill_grace", without_effect<seconds>(config, read_duration, 60s)},
+                                 {"auto_approve", into(grants.auto_approve, list_of(read_auto_approve, kAutoApprove))},
+                                 {"request_ttl", into(grants.request_ttl, read_duration)},
+                                 {"max_pending_per_user", into(grants.max_pending_per_user, number_in(0, 1000))}}));
+  DS01_CHECK(check_default(value, grants));
+  return check_auto_approve(value, grants);
+}
+
+// The longest first, whatever the order in the file. "60m" and "1h" are the same warning.
+Result<std::vector<seconds>> read_before_end(const Value& value) {
+  constexpr std::size_t kMost = 10;
+  DS01_TRY(const auto items, value.list("a list of durations such as [1h, 10m]"));
+  if (items.size() > kMost) return value.fail(fmt::format("at most {} warnings, found {}", kMost, items.size()));
+  std::vector<seconds> warnings;
+  for (const auto& item : items) {
+    DS01_TRY(const auto before, read_duration(item));
+    if (std::ranges::find(warnings, before) != warnings.end())
+      return item.fail(fmt::format("{} is in the list already; keep one", format_duration(before)));
+    warnings.push_back(before);
+  }
+  std::ranges::sort(warnings, std::greater());
+  return warnings;
 }
 
 Status read_notices(const Value& value, Config& config) {
-  using std::chrono_literals::operator""h, std::chrono_literals::operator""min;
-  constexpr std::string_view kDurations = "a list of durations such as [1h, 10m]";
-  return read_fields(
-      value,
-      {{"before_end", without_effect<std::vector<seconds>>(config, list_of(read_duration, kDurations), {1h, 10min})},
-       {"denied_text", without_effect<std::string>(config, read_text, "")}});
+  return read_fields(value, {{"before_end", into(config.notices.before_end, read_before_end)},
+                             {"denied_text", without_effect<std::string>(config, read_text, "")}});
 }
 
 Status read_audit(const Value& value, Config& config) {

@@ -47,14 +47,31 @@ struct ExemptRule {
   bool operator==(const ExemptRule&) const = default;
 };
 
+// Requests of this group's members for at most this long need no admin.
+struct AutoApprove {
+  std::string group;
+  std::chrono::seconds up_to;
+
+  bool operator==(const AutoApprove&) const = default;
+};
+
 struct Grants {
   std::chrono::seconds default_duration = std::chrono::hours(24);
   std::chrono::seconds maximum = std::chrono::hours(24 * 7);
   std::map<std::string, std::chrono::seconds> maximum_by_group;
   bool require_reason = false;
   OnExpiry on_expiry = OnExpiry::cut;
+  std::vector<AutoApprove> auto_approve;
+  std::chrono::seconds request_ttl = std::chrono::hours(24);
+  std::uint32_t max_pending_per_user = 3;
 
   bool operator==(const Grants&) const = default;
+};
+
+struct Notices {
+  std::vector<std::chrono::seconds> before_end{std::chrono::hours(1), std::chrono::minutes(10)};  // the longest first
+
+  bool operator==(const Notices&) const = default;
 };
 
 struct Audit {
@@ -78,6 +95,7 @@ struct Config {
   std::vector<std::string> admin_users;
   std::vector<std::string> admin_groups{"ds01-admin"};
   Grants grants;
+  Notices notices;
   Audit audit;
   // Valid keys of the contract that this version reads but does not act on ("telemetry", "quota.limits"), so that the
   // daemon can say so: a policy that is accepted and silently not enforced is the worst bug of all.

@@ -40,6 +40,10 @@ std::string metrics_text(const MetricsInput& input) {
   text += metric("ds01_mode", "gauge", "Mode of the gpu gate: 0 disabled, 1 monitoring, 2 full.",
                  static_cast<std::uint64_t>(input.mode));
   text += metric("ds01_grants_active", "gauge", "Grants in force.", input.grants_active);
+  text += metric("ds01_grants_suspended", "gauge", "Grants that wait for their account to come back.",
+                 input.grants_suspended);
+  text += metric("ds01_requests_pending", "gauge", "Requests that wait for an admin.", input.requests_pending);
+  text += metric("ds01_store_ok", "gauge", "1 while the store of grants can be used.", input.store_ok ? 1 : 0);
   text += metric("ds01_events_lost_total", "counter", "Denials not logged because the event ring was full.",
                  input.losses[DS01_LOST_EVENTS]);
   text += metric("ds01_events_limited_total", "counter", "Denials not logged because the user's bucket was empty.",

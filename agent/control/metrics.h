@@ -17,6 +17,9 @@ struct MetricsInput {
   bool attached;
   config::Mode mode;
   std::size_t grants_active;
+  std::size_t grants_suspended;
+  std::size_t requests_pending;
+  bool store_ok;
   std::uint64_t audit_lines_lost;
 };
 std::string metrics_text(const MetricsInput& input);

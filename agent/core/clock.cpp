@@ -10,6 +10,8 @@
 #include <ctime>
 #include <optional>
 
+#include "core/files.h"
+#include "core/paths.h"
 #include "core/text.h"
 
 namespace ds01 {
@@ -228,6 +230,15 @@ WallTime from_utc(const CivilTime& time, int offset_minutes) {
 BootTime SystemClock::boot() const { return BootTime(read_clock(CLOCK_BOOTTIME)); }
 
 WallTime SystemClock::wall() const { return WallTime(read_clock(CLOCK_REALTIME)); }
+
+std::string SystemClock::boot_id() const {
+  static const std::string id = [] {
+    auto text = read_file(paths::kBootId, 64).value_or("");
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text;
+  }();
+  return id;
+}
 
 std::string format_utc(WallTime t) {
   const auto whole = std::chrono::floor<seconds>(t);

@@ -27,6 +27,8 @@ class Clock {
   virtual ~Clock() = default;
   virtual BootTime boot() const = 0;
   virtual WallTime wall() const = 0;
+  // Names this boot: times on the boot clock of another one mean nothing. Empty if the system does not tell.
+  virtual std::string boot_id() const = 0;
 
   // The wall-clock time of a moment on the boot clock, by the clocks as they stand now, and back.
   WallTime to_wall(BootTime t) const { return wall() + (t - boot()); }
@@ -37,6 +39,7 @@ class SystemClock final : public Clock {
  public:
   BootTime boot() const override;
   WallTime wall() const override;
+  std::string boot_id() const override;
 };
 
 // "2026-03-01T12:00:00Z": RFC 3339 in UTC, whole seconds (rounded down).

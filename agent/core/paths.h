@@ -10,6 +10,12 @@ inline constexpr const char* kCgroups = "/sys/fs/cgroup";  // the v2 hierarchy, 
 inline constexpr const char* kLsmList = "/sys/kernel/security/lsm";
 inline constexpr const char* kBtf = "/sys/kernel/btf/vmlinux";
 inline constexpr const char* kConfig = "/etc/ds01/agent.yaml";
+inline constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
+inline constexpr const char* kPins = "/sys/fs/bpf/ds01";
+inline constexpr const char* kDatabase = "/var/lib/ds01/ds01.db";
+inline constexpr const char* kEtc = "/etc";
+inline constexpr const char* kDev = "/dev";
+inline constexpr const char* kUtmp = "/run/utmp";
 inline constexpr const char* kRun = "/run";
 inline constexpr const char* kRuntime = "/run/ds01";
 

@@ -12,6 +12,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::chrono::seconds kTimeout(30);
+constexpr std::chrono::seconds kQuick(1);
 
 Error error_of(const json::value& value, unsigned status) {
   const auto* object = value.if_object();
@@ -30,9 +31,21 @@ Result<http::Response> send(const std::filesystem::path& runtime, const http::Re
   if (response) return response;
   // Not allowed in, or the kernel side is down and there is no admin.sock: agent.sock says which.
   auto own = http::request(runtime / "agent.sock", request, kTimeout);
+  if (own && response.error().code == ErrorCode::unavailable) {
+    // An agent that is just starting may have opened admin.sock in between.
+    if (auto again = http::request(runtime / "admin.sock", request, kTimeout)) return again;
+  }
   if (own || own.error().code != ErrorCode::unavailable) return own;
   return fail(ErrorCode::unavailable,
               fmt::format("the agent is not reachable: {}; see systemctl status ds01d", own.error().message));
+}
+
+Result<Reply> read(const http::Response& response) {
+  boost::system::error_code error;
+  auto value = json::parse(response.body, error);
+  if (error) return fail(ErrorCode::unavailable, "the agent's answer is not JSON; is something else listening?");
+  if (response.status >= 400) return std::unexpected(error_of(value, response.status));
+  return Reply{std::move(value), response.next_cursor};
 }
 
 }  // namespace
@@ -40,11 +53,12 @@ Result<http::Response> send(const std::filesystem::path& runtime, const http::Re
 Result<Reply> Client::call(const std::string& method, const std::string& path, const std::string& query,
                            const std::string& body) const {
   DS01_TRY(const auto response, send(runtime_, {method, path, query, body}));
-  boost::system::error_code error;
-  auto value = json::parse(response.body, error);
-  if (error) return fail(ErrorCode::unavailable, "the agent's answer is not JSON; is something else listening?");
-  if (response.status >= 400) return std::unexpected(error_of(value, response.status));
-  return Reply{std::move(value), response.next_cursor};
+  return read(response);
+}
+
+Result<Reply> Client::call_quickly(const std::string& method, const std::string& path, const std::string& body) const {
+  DS01_TRY(const auto response, http::request(runtime_ / "agent.sock", {method, path, "", body}, kQuick));
+  return read(response);
 }
 
 }  // namespace ds01::ctl

@@ -25,6 +25,8 @@ class Client {
   // refuses (and logs) the rest. The agent's own errors come back as they are.
   Result<Reply> call(const std::string& method, const std::string& path, const std::string& query = "",
                      const std::string& body = "") const;
+  // What concerns oneself, by agent.sock alone, and for a second at most: for login scripts, which must not wait.
+  Result<Reply> call_quickly(const std::string& method, const std::string& path, const std::string& body = "") const;
 
  private:
   std::filesystem::path runtime_;

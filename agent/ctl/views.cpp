@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include "core/clock.h"
+#include "core/files.h"
 
 namespace ds01::ctl {
 namespace {
@@ -40,6 +41,20 @@ std::string gpus_of(const json::value& grant) {
   return fmt::format("{}", fmt::join(indices, ","));
 }
 
+std::string scope_of(const json::value& holder) {
+  const auto gpus = gpus_of(holder);
+  return gpus == "all" ? "all GPUs" : "GPU " + gpus;
+}
+
+std::string span_of(const json::value& value, std::string_view key) {
+  const auto& span = at(value, key);
+  return span.is_int64() ? format_duration(std::chrono::seconds(span.as_int64())) : "-";
+}
+
+std::string footer(std::size_t count, std::string_view what) {
+  return fmt::format("\n{} {}{}\n", count, what, count == 1 ? "" : "s");
+}
+
 std::string left_of(const json::value& grant) {
   const auto& left = at(grant, "remaining_s");
   return left.is_int64() ? format_duration(std::chrono::seconds(left.as_int64())) : "permanent";
@@ -47,6 +62,23 @@ std::string left_of(const json::value& grant) {
 
 std::string state_of(const json::value& grant) {
   return text(grant, "state") == "active" ? left_of(grant) : text(grant, "state");
+}
+
+// Lines of the status that are there only when they have something to say.
+std::string store_line(const json::value& status) {
+  const auto& store = at(status, "store");
+  return text(store, "ok") == "false" ? fmt::format("STORE BROKEN: {}\n", text(store, "error")) : "";
+}
+
+std::string suspended(const json::value& status) {
+  const auto count = text(status, "grants_suspended");
+  return count == "0" || count == "-" ? "" : fmt::format("   suspended: {}", count);
+}
+
+std::string waiting_line(const json::value& status) {
+  const auto count = text(status, "requests_pending");
+  if (count == "0" || count == "-") return "";
+  return fmt::format("{} request{}: ds01ctl requests\n", count, count == "1" ? " waits" : "s wait");
 }
 
 }  // namespace
@@ -57,7 +89,7 @@ std::string grants_view(const json::array& grants, const TableStyle& style) {
     table.rows.push_back({text(grant, "id"), subject_of(grant), gpus_of(grant), state_of(grant),
                           text(grant, "expires_at"), text(at(grant, "granted_by"), "name"), text(grant, "reason")});
   auto out = render(table, style);
-  if (style.legend) out += fmt::format("\n{} grant{}\n", grants.size(), grants.size() == 1 ? "" : "s");
+  if (style.legend) out += footer(grants.size(), "grant");
   return out;
 }
 
@@ -67,9 +99,59 @@ std::string grant_view(const json::value& grant) {
       "  ends        {} ({}, then {})\n"
       "  granted by  {} on {}\n"
       "  reason      {}\n",
-      text(grant, "id"), subject_of(grant), gpus_of(grant) == "all" ? "all GPUs" : "GPU " + gpus_of(grant),
-      text(grant, "expires_at"), state_of(grant), text(grant, "on_expiry"), text(at(grant, "granted_by"), "name"),
-      text(grant, "created_at"), text(grant, "reason"));
+      text(grant, "id"), subject_of(grant), scope_of(grant), text(grant, "expires_at"), state_of(grant),
+      text(grant, "on_expiry"), text(at(grant, "granted_by"), "name"), text(grant, "created_at"),
+      text(grant, "reason"));
+}
+
+std::string history_view(const json::array& grants, const TableStyle& style) {
+  Table table{{"ID", "SUBJECT", "GPUS", "GRANTED", "LASTED", "ENDED", "HOW", "BY", "REASON"}, {}, 8};
+  for (const auto& grant : grants) {
+    auto how = text(grant, "how");
+    if (at(grant, "ended_by").is_object()) how += " by " + text(at(grant, "ended_by"), "name");
+    if (const auto why = text(grant, "end_reason"); !why.empty() && why != "-") how += ": " + why;
+    table.rows.push_back({text(grant, "id"), subject_of(grant), gpus_of(grant), text(grant, "created_at"),
+                          span_of(grant, "lasted_s"), text(grant, "ended_at"), how,
+                          text(at(grant, "granted_by"), "name"), text(grant, "reason")});
+  }
+  auto out = render(table, style);
+  if (style.legend) out += footer(grants.size(), "grant");
+  return out;
+}
+
+std::string requests_view(const json::array& requests, const TableStyle& style) {
+  Table table{{"ID", "USER", "FOR", "GPUS", "ASKED", "LAPSES", "STATE", "REASON"}, {}, 7};
+  for (const auto& request : requests)
+    table.rows.push_back({text(request, "id"), text(at(request, "user"), "name"), span_of(request, "duration_s"),
+                          text(request, "gpus"), text(request, "created_at"), text(request, "lapses_at"),
+                          text(request, "state"), text(request, "reason")});
+  auto out = render(table, style);
+  if (style.legend) out += footer(requests.size(), "request");
+  return out;
+}
+
+std::string request_view(const json::value& request) {
+  if (at(request, "grant").is_object()) return grant_view(at(request, "grant"));
+  const auto asked = fmt::format("asked for {} on {}", span_of(request, "duration_s"), scope_of(request));
+  const auto state = text(request, "state");
+  if (state == "pending") return fmt::format("{}: {}; an admin has to approve it\n", text(request, "id"), asked);
+  return fmt::format("{}: {} {}, {}: {}\n", text(request, "id"), text(at(request, "user"), "name"), asked, state,
+                     text(request, "answer"));
+}
+
+// A notice has one or more lines.
+std::string notices_view(const json::array& notices) {
+  std::string out;
+  for (const auto& notice : notices) {
+    const auto& words = at(notice, "text");
+    const std::string lines(words.is_string() ? words.as_string() : "");
+    auto mark = text(notice, "time") + " ";
+    for (const auto line : split(lines, '\n')) {
+      out += mark + harmless(line) + "\n";
+      mark.assign(2, ' ');
+    }
+  }
+  return out;
 }
 
 std::string denials_view(const json::array& denials, const TableStyle& style) {
@@ -99,11 +181,13 @@ std::string status_view(const json::value& status) {
                   : fmt::format("NOT ENFORCING: {}", text(status, "reason"));
   out += fmt::format(", ds01d {}, since {}\n", text(status, "version"), text(status, "started_at"));
   out += mode_view(at(status, "gates"));
-  out += fmt::format("grants: {}   denied: {}   would deny: {}\n", text(status, "grants_active"),
+  out += store_line(status);
+  out += fmt::format("grants: {}{}   denied: {}   would deny: {}\n", text(status, "grants_active"), suspended(status),
                      text(status, "denials_total"), text(status, "would_deny_total"));
   out += fmt::format("events lost: {}   not logged (user's limit): {}   recursion misses: {}   audit lines lost: {}\n",
                      text(status, "events_lost_total"), text(status, "events_limited_total"),
                      text(status, "recursion_misses_total"), text(status, "audit_lines_lost_total"));
+  out += waiting_line(status);
   return out;
 }
 

@@ -11,6 +11,11 @@ namespace ds01::ctl {
 
 std::string grants_view(const boost::json::array& grants, const TableStyle& style);
 std::string grant_view(const boost::json::value& grant);
+std::string history_view(const boost::json::array& grants, const TableStyle& style);
+std::string requests_view(const boost::json::array& requests, const TableStyle& style);
+// What became of one request; of an approved one its grant, if that is with it.
+std::string request_view(const boost::json::value& request);
+std::string notices_view(const boost::json::array& notices);  // "" if there are none
 std::string denials_view(const boost::json::array& denials, const TableStyle& style);
 std::string status_view(const boost::json::value& status);
 std::string mode_view(const boost::json::value& modes);

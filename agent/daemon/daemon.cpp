@@ -15,13 +15,18 @@
 #include "audit/trail.h"
 #include "authz/authz.h"
 #include "control/api.h"
+#include "core/files.h"
 #include "core/paths.h"
 #include "daemon/log.h"
 #include "daemon/uevents.h"
+#include "daemon/upkeep.h"
+#include "daemon/watches.h"
 #include "enforcer/enforcer.h"
+#include "grants/requests.h"
 #include "grants/service.h"
 #include "http/http.h"
 #include "kernel/selftest.h"
+#include "notify/announcer.h"
 
 namespace ds01::daemon {
 namespace {
@@ -29,10 +34,16 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-constexpr std::size_t kExpiryBatch = 1000;
-constexpr auto kAccountsRefresh = 5min;  // group membership changes without an event
+constexpr auto kAccountsRefresh = 5min;  // of accounts and groups that are not in files
 constexpr auto kAuditTick = 60s;
-constexpr auto kRetry = 1s;
+
+std::map<uid_t, std::uint64_t> denials_by_uid(const std::vector<kernel::Count>& counts) {
+  std::map<uid_t, std::uint64_t> totals;
+  for (const auto& row : counts)
+    if (row.key.device_class != DS01_CLASS_SELFTEST)
+      totals[row.key.uid] += row.value.verdicts[DS01_DENIED] + row.value.verdicts[DS01_WOULD_DENY];
+  return totals;
+}
 
 class Daemon {
  public:
@@ -40,12 +51,26 @@ class Daemon {
       : options_(options),
         cgroups_(std::move(cgroup_root)),
         cgroup_watch_(std::move(watch)),
-        enforcer_({clock_, users_, cgroups_, {paths::kProc, paths::kLsmList, options.runtime}}, config),
-        grants_({enforcer_, clock_, users_, cgroups_, [] { return devices::list_gpus(paths::kProc); }}, config.grants),
+        database_(options.database),
+        enforcer_({clock_,
+                   users_,
+                   cgroups_,
+                   database_,
+                   {paths::kProc, paths::kLsmList, options.runtime, paths::kPins},
+                   [this](const ds01_event& event) { on_event(event); }},
+                  config),
+        grants_({enforcer_, store_, clock_, users_, cgroups_, [] { return devices::list_gpus(paths::kProc); }},
+                config.grants, config.notices.before_end),
+        requests_({grants_, store_, clock_, users_}, config.grants),
         trail_({clock_, users_, cgroups_, paths::kProc,
                 [](const Error& error) { log::error(fmt::format("audit: {}", error.message)); }},
                config.audit),
-        api_({enforcer_, grants_, trail_, clock_, users_, clock_.wall(), [this] { arm_expiry(); }}) {}
+        announcer_({notifier_, clock_,
+                    [this](uid_t uid, const std::string& text, const Result<notify::Delivery>& delivery) {
+                      on_told(uid, text, delivery);
+                    }}),
+        api_({enforcer_, grants_, requests_, trail_, notifier_, announcer_, database_, clock_, users_, clock_.wall(),
+              [this] { on_change(); }}) {}
 
   Status start();
   void run() { io_.run(); }
@@ -53,7 +78,10 @@ class Daemon {
 
  private:
   Status serve(const char* name, authz::Socket socket);
-  void attach();
+  Status restore();
+  void restore_grants();
+  void report_start(const Status& attached);
+  Status watch_all();
   http::Response answer(authz::Socket socket, const http::Peer& peer, const http::Request& request);
   struct FileRights {
     mode_t mode;
@@ -62,11 +90,18 @@ class Daemon {
   FileRights admin_rights() const;
   Status renew_admin_rights() const;
   void find_admins();
+  std::set<std::string> watched_cgroups() const;
   void refresh(const char* cause);
   void reload();
+  void on_event(const ds01_event& event);
   void on_events();
+  void on_told(uid_t uid, const std::string& text, const Result<notify::Delivery>& delivery);
+  void on_change();
+  std::string lost_events_fact() const;
+  std::uint64_t lost_events_reported();
+  void on_clock_change();
+  void on_accounts_change();
   void on_signal();
-  void arm_expiry(BootClock::duration at_least = {});
   void arm_refresh();
   void arm_audit();
   void close_audit_windows(bool final);
@@ -78,22 +113,29 @@ class Daemon {
   identity::SystemUsers users_;
   identity::Cgroups cgroups_;
   identity::CgroupWatch cgroup_watch_;
+  database::Database database_;
   enforcer::Enforcer enforcer_;
+  grants::Store store_{database_, clock_};
   grants::Service grants_;
+  grants::Requests requests_;
   audit::Trail trail_;
+  notify::Notifier notifier_{{database_, clock_, paths::kDev, paths::kUtmp, notify::logind_terminals}};
+  notify::Announcer announcer_;
+  Upkeep upkeep_{{io_, clock_, database_, grants_, store_, requests_, notifier_, announcer_, trail_}};
   control::Api api_;
   std::set<uid_t> admins_;
   std::uint64_t lost_reported_ = 0;
   std::vector<std::unique_ptr<http::Server>> servers_;
   std::vector<std::filesystem::path> served_;
   asio::signal_set signals_{io_, SIGTERM, SIGINT, SIGHUP};
-  asio::steady_timer expiry_{io_};
   asio::steady_timer refresh_timer_{io_};
   asio::steady_timer audit_timer_{io_};
   // Descriptors that others own; released, not closed, at the end.
   asio::posix::stream_descriptor events_{io_};
   asio::posix::stream_descriptor cgroup_events_{io_};
   asio::posix::stream_descriptor uevents_{io_};
+  asio::posix::stream_descriptor clock_watch_{io_};
+  asio::posix::stream_descriptor accounts_watch_{io_};
 };
 
 // Calls `react` each time the descriptor is readable.
@@ -110,12 +152,69 @@ Status Daemon::start() {
   for (const auto& warning : enforcer_.config().without_effect)
     log::warn(fmt::format("{}: '{}' has no effect in this version", options_.config.string(), warning));
   find_admins();
-  DS01_CHECK(serve("agent.sock", authz::Socket::agent));
   on_signal();
-  attach();
-  if (!enforcer_.attached()) return {};
-  DS01_CHECK(serve("admin.sock", authz::Socket::admin));
+  const auto attached = restore();
+  report_start(attached);
+  // The admins' first: who finds only the other one is told what a user may know.
+  if (attached) DS01_CHECK(serve("admin.sock", authz::Socket::admin));
+  DS01_CHECK(serve("agent.sock", authz::Socket::agent));
+  if (!attached) return {};
+  DS01_CHECK(watch_all());
+  on_events();
+  refresh("start");
+  arm_refresh();
+  arm_audit();
+  upkeep_.rearm();
+  upkeep_.forget_old();
+  sd_notify(0, "READY=1");
+  log::info(fmt::format("enforcing: mode {}", config::to_string(enforcer_.mode_now())));
+  return {};
+}
 
+// Policy first, then the grants, then the programs that decide by them: nobody's grant is missing when they start.
+Status Daemon::restore() {
+  const auto prepared = enforcer_.prepare();
+  for (const auto& warning : enforcer_.resolved().warnings) log::warn(warning);
+  DS01_CHECK(prepared);
+  if (const auto counts = enforcer_.counts()) trail_.begin(denials_by_uid(*counts));
+  lost_reported_ = lost_events_reported();
+  restore_grants();
+  return enforcer_.attach();
+}
+
+// Without a store that can be used, the grants in the kernel stay as they are, and none is added.
+void Daemon::restore_grants() {
+  const auto suspended = grants_.load();
+  const auto requests = requests_.load();
+  if (!suspended || !requests) {
+    const auto& error = suspended ? requests.error() : suspended.error();
+    log::critical(fmt::format("{}. No grant can be changed until then; those in force stay", error.message));
+    return;
+  }
+  upkeep_.report(*suspended);
+  const auto drift = grants_.sync();
+  if (!drift) return log::error(fmt::format("putting the stored grants in force: {}", drift.error().message));
+  if (!drift->any() || !enforcer_.found_grants()) return;
+  trail_.drifted(
+      fmt::format("the kernel's grants were not those of the store and were put right: {} missing, {} "
+                  "different, {} unknown",
+                  drift->missing, drift->different, drift->unknown));
+  for (const auto& example : drift->examples) trail_.drifted(example);
+}
+
+void Daemon::report_start(const Status& attached) {
+  if (attached) {
+    trail_.started(fmt::format("ds01d {} gates GPU devices, mode {}{}", DS01_VERSION,
+                               config::to_string(enforcer_.mode_now()),
+                               enforcer_.found_attached() ? "; the gate was closed before" : ""));
+    return;
+  }
+  log::critical(fmt::format("NOT ENFORCING: {}", attached.error().message));
+  trail_.started(fmt::format("ds01d {} is NOT enforcing: {}", DS01_VERSION, attached.error().message));
+  sd_notifyf(0, "STATUS=Not enforcing: %s", attached.error().message.c_str());
+}
+
+Status Daemon::watch_all() {
   events_.assign(enforcer_.events_fd());
   watch(events_, [this] { on_events(); });
   cgroup_events_.assign(cgroup_watch_.fd());
@@ -128,25 +227,15 @@ Status Daemon::start() {
   watch(uevents_, [this] {
     if (drain_uevents(uevents_.native_handle())) refresh("devices");
   });
-  refresh("start");
-  arm_refresh();
-  arm_audit();
-  sd_notify(0, "READY=1");
-  log::info(fmt::format("enforcing: mode {}", config::to_string(enforcer_.mode_now())));
+  DS01_TRY(Fd clock, watch_clock());
+  clock_watch_.assign(clock.release());
+  watch(clock_watch_, [this] { on_clock_change(); });
+  DS01_TRY(Fd accounts, watch_accounts(paths::kEtc));
+  accounts_watch_.assign(accounts.release());
+  watch(accounts_watch_, [this] {
+    if (drain_accounts_watch(accounts_watch_.native_handle())) on_accounts_change();
+  });
   return {};
-}
-
-void Daemon::attach() {
-  const auto started = enforcer_.start();
-  for (const auto& warning : enforcer_.resolved().warnings) log::warn(warning);
-  if (started) {
-    trail_.started(
-        fmt::format("ds01d {} gates GPU devices, mode {}", DS01_VERSION, config::to_string(enforcer_.mode_now())));
-    return;
-  }
-  log::critical(fmt::format("NOT ENFORCING: {}", started.error().message));
-  trail_.started(fmt::format("ds01d {} is NOT enforcing: {}", DS01_VERSION, started.error().message));
-  sd_notifyf(0, "STATUS=Not enforcing: %s", started.error().message.c_str());
 }
 
 Status Daemon::serve(const char* name, authz::Socket socket) {
@@ -202,16 +291,24 @@ void Daemon::find_admins() {
     if (auto members = users_.members_of(name)) admins_.merge(*members);
 }
 
+std::set<std::string> Daemon::watched_cgroups() const {
+  auto paths = policy::named_cgroups(enforcer_.config());
+  paths.merge(grants_.cgroup_paths());
+  return paths;
+}
+
 // Something the policy depends on may have changed. A failure keeps the policy in force and is tried again.
 void Daemon::refresh(const char* cause) {
   // Watch first, look second: what changes in between is seen by one or the other.
-  cgroup_watch_.watch(cgroups_.root(), policy::named_cgroups(enforcer_.config()));
+  cgroup_watch_.watch(cgroups_.root(), watched_cgroups());
   const auto warned = enforcer_.resolved().warnings;
   const auto refreshed = enforcer_.refresh();
   if (enforcer_.resolved().warnings != warned)
     for (const auto& warning : enforcer_.resolved().warnings) log::warn(warning);
   if (!refreshed)
     log::error(fmt::format("after a change of {}: {}; the policy in force stays", cause, refreshed.error().message));
+  if (const auto followed = grants_.refresh_cgroups(); !followed)
+    log::error(fmt::format("grants to cgroups: {}", followed.error().message));
 }
 
 void Daemon::reload() {
@@ -224,7 +321,8 @@ void Daemon::reload() {
                     audit::Level::error);
     return;
   }
-  grants_.set_settings(config->grants);
+  grants_.configure(config->grants, config->notices.before_end);
+  requests_.configure(config->grants);
   trail_.configure(config->audit);
   find_admins();
   if (enforcer_.attached())
@@ -248,39 +346,61 @@ void Daemon::on_signal() {
   });
 }
 
+void Daemon::on_event(const ds01_event& event) {
+  if (event.device_class != DS01_CLASS_SELFTEST) trail_.denial(event);
+}
+
 void Daemon::on_events() {
-  const auto taken = enforcer_.consume_events([this](const ds01_event& event) {
-    if (event.device_class != DS01_CLASS_SELFTEST) trail_.denial(event);
-  });
-  if (!taken) log::error(taken.error().message);
+  if (const auto taken = enforcer_.consume_events(); !taken) log::error(taken.error().message);
   const auto lost = enforcer_.losses()[DS01_LOST_EVENTS];
   if (lost == lost_reported_) return;
   trail_.lost(lost - lost_reported_);
   lost_reported_ = lost;
+  if (const auto kept = database_.run("INSERT OR REPLACE INTO facts(name, value) VALUES(?, ?)",
+                                      {lost_events_fact(), std::to_string(lost)});
+      !kept)
+    log::error(kept.error().message);
 }
 
-// The kernel has denied since the deadline; this tidies up and tells.
-void Daemon::arm_expiry(BootClock::duration at_least) {
-  const auto next = grants_.next_end();
-  if (!next) {
-    expiry_.cancel();
-    return;
-  }
-  expiry_.expires_after(std::max(*next - clock_.boot(), at_least));
-  expiry_.async_wait([this](boost::system::error_code error) {
-    if (error) return;
-    const auto expired = grants_.expire(kExpiryBatch);
-    for (const auto& grant : expired) trail_.expired(grant);
-    arm_expiry(expired.empty() ? kRetry : 0s);  // nothing done: the kernel map could not be written
-  });
+// The kernel counts from the first agent of this boot on.
+std::string Daemon::lost_events_fact() const { return "events_lost_reported " + clock_.boot_id(); }
+
+std::uint64_t Daemon::lost_events_reported() {
+  std::uint64_t reported = 0;
+  (void)database_.run("SELECT value FROM facts WHERE name = ?", {lost_events_fact()},
+                      [&](const database::Row& row) { reported = parse_number(row.text(0)).value_or(0); });
+  return reported;
+}
+
+void Daemon::on_told(uid_t uid, const std::string& text, const Result<notify::Delivery>& delivery) {
+  if (!delivery) return log::error(fmt::format("a notice to uid {}: {}", uid, delivery.error().message));
+  trail_.noticed(uid, text, *delivery == notify::Delivery::terminal ? "terminal" : "kept");
+}
+
+void Daemon::on_change() {
+  upkeep_.rearm();
+  cgroup_watch_.watch(cgroups_.root(), watched_cgroups());
+}
+
+void Daemon::on_clock_change() {
+  rearm_clock_watch(clock_watch_.native_handle());
+  auto followed = enforcer_.clock_changed();
+  if (followed) followed = grants_.clock_changed();
+  if (!followed) log::error(fmt::format("following the clock: {}", followed.error().message));
+  upkeep_.rearm();
+}
+
+void Daemon::on_accounts_change() {
+  find_admins();
+  refresh("accounts");
+  upkeep_.check_accounts();
 }
 
 void Daemon::arm_refresh() {
   refresh_timer_.expires_after(kAccountsRefresh);
   refresh_timer_.async_wait([this](boost::system::error_code error) {
     if (error) return;
-    find_admins();
-    refresh("accounts");
+    on_accounts_change();
     arm_refresh();
   });
 }
@@ -300,11 +420,7 @@ void Daemon::close_audit_windows(bool final) {
     log::error(counts.error().message);
     return;
   }
-  std::map<uid_t, std::uint64_t> totals;
-  for (const auto& row : *counts)
-    if (row.key.device_class != DS01_CLASS_SELFTEST)
-      totals[row.key.uid] += row.value.verdicts[DS01_DENIED] + row.value.verdicts[DS01_WOULD_DENY];
-  trail_.close_windows(totals, final);
+  trail_.close_windows(denials_by_uid(*counts), final);
 }
 
 void Daemon::finish() {
@@ -330,8 +446,10 @@ Status self_test() {
   DS01_CHECK(kernel::check_lsm_list(paths::kLsmList));
   DS01_TRY(const auto gate, kernel::Gate::load());
   DS01_CHECK(gate->attach());
-  return kernel::self_test(*gate, paths::kRun);
+  return kernel::self_test(*gate, {}, paths::kRun);
 }
+
+Status detach() { return kernel::remove_pins(paths::kPins); }
 
 Status run(const Options& options) {
   DS01_TRY(auto config, config::load(options.config));

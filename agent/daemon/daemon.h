@@ -15,4 +15,7 @@ Status run(const Options& options);
 // is denied anything meanwhile. An error says why the kernel cannot run the gate.
 Status self_test();
 
+// Takes the gate off the kernel: removes the pins that outlive the agent. An agent that runs is an error.
+Status detach();
+
 }  // namespace ds01::daemon

@@ -37,6 +37,10 @@ int main(int argc, char** argv) {
       const auto proven = ds01::daemon::self_test();
       return proven ? 0 : report(proven.error(), 1);
     }
+    case Action::detach: {
+      const auto detached = ds01::daemon::detach();
+      return detached ? 0 : report(detached.error(), 1);
+    }
     case Action::run: break;
   }
   ds01::daemon::log::start();

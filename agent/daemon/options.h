@@ -10,9 +10,10 @@
 namespace ds01::daemon {
 
 struct Options {
-  enum class Action { run, check_config, self_test, version, help };
+  enum class Action { run, check_config, self_test, detach, version, help };
   Action action = Action::run;
   std::filesystem::path config = paths::kConfig;
+  std::filesystem::path database = paths::kDatabase;
   std::filesystem::path runtime = paths::kRuntime;  // the folder of the sockets: DS01_RUNTIME_DIR
 };
 

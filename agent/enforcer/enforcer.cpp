@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "core/files.h"
+#include "enforcer/mode_store.h"
 #include "kernel/selftest.h"
 
 namespace ds01::enforcer {
@@ -14,6 +15,15 @@ namespace {
 
 bool same_rule(const policy::Rule& a, const policy::Rule& b) {
   return std::memcmp(&a.key, &b.key, sizeof a.key) == 0 && std::memcmp(&a.value, &b.value, sizeof a.value) == 0;
+}
+
+config::Mode mode_of_kernel(std::uint8_t mode) {
+  if (mode == DS01_MODE_DISABLED) return config::Mode::disabled;
+  return mode == DS01_MODE_MONITORING ? config::Mode::monitoring : config::Mode::full;
+}
+
+std::chrono::nanoseconds wall_minus_boot(const Clock& clock) {
+  return clock.wall().time_since_epoch() - clock.boot().time_since_epoch();
 }
 
 std::unexpected<Error> not_attached(const std::string& reason) {
@@ -33,26 +43,72 @@ std::vector<policy::Rule> Enforcer::compile(const policy::Resolved& resolved, co
   return policy::compile(resolved, mode, sockets_);
 }
 
-Status Enforcer::start_gate() {
-  DS01_TRY(resolved_, resolve(config_, nullptr));
-  in_force_ = compile(resolved_, mode());
-  DS01_CHECK(kernel::check_lsm_list(deps_.places.lsm_list));
-  DS01_TRY(gate_, kernel::Gate::load());
-  DS01_CHECK(gate_->attach());
-  // Proven with no other rules in force: nobody else's denials can crowd out the events that the proof waits for.
-  DS01_CHECK(kernel::self_test(*gate_, deps_.places.runtime));
-  return gate_->set_policy(in_force_);
+// After its end an override gives way to what the configuration says.
+policy::ModeState Enforcer::mode_of(const config::Config& config, const std::optional<Override>& override) const {
+  if (!override) return {config.gpu_mode, config.gpu_mode, std::nullopt};
+  const auto until = on_boot(override->end, deps_.clock);
+  return {override->mode, until ? config.gpu_mode : override->mode, until};
 }
 
-Status Enforcer::start() {
-  auto started = start_gate();
-  if (started) {
+// A store that cannot be read must not loosen the gate: then the mode that an earlier agent left counts.
+std::optional<Override> Enforcer::find_override() const {
+  if (auto stored = load_override(deps_.database, deps_.clock)) return *std::move(stored);
+  const auto kept = gate_->kept_mode();
+  if (!kept) return std::nullopt;
+  const Override override{mode_of_kernel(kept->mode), kept->until == DS01_NEVER
+                                                          ? End(Never{})
+                                                          : End(BootTime(std::chrono::nanoseconds(kept->until)))};
+  if (has_ended(override.end, deps_.clock)) return std::nullopt;
+  return override;
+}
+
+void Enforcer::keep_override() {
+  if (!override_) return gate_->keep_mode(std::nullopt);
+  const auto until = on_boot(override_->end, deps_.clock);
+  gate_->keep_mode(
+      kernel::Gate::KeptMode{policy::kernel_mode(override_->mode),
+                             until ? static_cast<std::uint64_t>(until->time_since_epoch().count()) : DS01_NEVER});
+}
+
+Status Enforcer::open_gate() {
+  DS01_TRY(resolved_, resolve(config_, nullptr));
+  DS01_CHECK(kernel::check_lsm_list(deps_.places.lsm_list));
+  DS01_TRY(gate_, kernel::Gate::open(deps_.places.pins));
+  override_ = find_override();
+  keep_override();
+  in_force_ = compile(resolved_, mode_of(config_, override_));
+  DS01_CHECK(gate_->set_policy(in_force_));
+  gate_->set_clocks(wall_minus_boot(deps_.clock));
+  return {};
+}
+
+Status Enforcer::prepare() {
+  auto opened = open_gate();
+  if (!opened) give_up(opened.error());
+  return opened;
+}
+
+Status Enforcer::prove_and_commit() {
+  DS01_CHECK(gate_->attach());
+  DS01_CHECK(kernel::self_test(*gate_, in_force_, deps_.places.runtime, deps_.on_event));
+  return gate_->commit();
+}
+
+Status Enforcer::attach() {
+  if (!gate_) return not_attached(reason_);
+  auto proven = prove_and_commit();
+  if (proven) {
     reason_.clear();
   } else {
-    gate_.reset();
-    reason_ = started.error().message;
+    gate_->withdraw();
+    give_up(proven.error());
   }
-  return started;
+  return proven;
+}
+
+void Enforcer::give_up(const Error& error) {
+  gate_.reset();
+  reason_ = error.message;
 }
 
 // Writes the kernel's policy if it differs from the one in force.
@@ -68,42 +124,46 @@ Status Enforcer::guard(const std::filesystem::path& socket) {
   if (!gate_) return not_attached(reason_);
   DS01_TRY(const auto key, kernel::socket_key(socket));
   sockets_.push_back(key);
-  const auto guarded = enforce(resolved_, mode());
+  const auto guarded = enforce(resolved_, mode_of(config_, override_));
   if (!guarded) sockets_.pop_back();
   return guarded;
 }
 
 Status Enforcer::apply(config::Config config) {
   DS01_TRY(const auto resolved, resolve(config, nullptr));
-  const policy::ModeState own{config.gpu_mode, config.gpu_mode, std::nullopt};
-  // A temporary mode falls back to what the new configuration says.
-  auto override = override_;
-  if (override && override->until) override->after = config.gpu_mode;
-  DS01_CHECK(enforce(resolved, override.value_or(own)));
-  override_ = override;
+  DS01_CHECK(enforce(resolved, mode_of(config, override_)));
   config_ = std::move(config);
   return {};
 }
 
 Status Enforcer::refresh() {
   DS01_TRY(const auto resolved, resolve(config_, &resolved_));
-  return enforce(resolved, mode());
+  return enforce(resolved, mode_of(config_, override_));
 }
 
-Status Enforcer::set_mode(config::Mode mode, std::optional<BootTime> until) {
+Status Enforcer::clock_changed() {
+  if (!gate_) return {};
+  gate_->set_clocks(wall_minus_boot(deps_.clock));
+  keep_override();
+  return enforce(resolved_, mode_of(config_, override_));
+}
+
+// On disk first: what is in force is never less than what a restart would find.
+Status Enforcer::replace_override(const std::optional<Override>& fresh) {
   if (!gate_) return not_attached(reason_);
-  const policy::ModeState state{mode, until ? config_.gpu_mode : mode, until};
-  DS01_CHECK(enforce(resolved_, state));
-  override_ = state;
+  DS01_CHECK(store_override(deps_.database, fresh, deps_.clock));
+  if (auto enforced = enforce(resolved_, mode_of(config_, fresh)); !enforced) {
+    (void)store_override(deps_.database, override_, deps_.clock);
+    return enforced;
+  }
+  override_ = fresh;
+  keep_override();
   return {};
 }
 
-Status Enforcer::reset_mode() {
-  if (!gate_) return not_attached(reason_);
-  DS01_CHECK(enforce(resolved_, configured_mode()));
-  override_.reset();
-  return {};
-}
+Status Enforcer::set_mode(config::Mode mode, End end) { return replace_override(Override{mode, end}); }
+
+Status Enforcer::reset_mode() { return replace_override(std::nullopt); }
 
 Status Enforcer::put(std::span<const grants::KernelGrant> grants) {
   return gate_ ? gate_->put(grants) : not_attached(reason_);
@@ -111,6 +171,13 @@ Status Enforcer::put(std::span<const grants::KernelGrant> grants) {
 
 Status Enforcer::erase(std::span<const ds01_subject> subjects) {
   return gate_ ? gate_->erase(subjects) : not_attached(reason_);
+}
+
+Status Enforcer::settle() { return gate_ ? gate_->settle() : not_attached(reason_); }
+
+Result<std::vector<grants::KernelGrant>> Enforcer::entries() const {
+  if (!gate_) return not_attached(reason_);
+  return gate_->entries();
 }
 
 Result<std::vector<kernel::Count>> Enforcer::counts() const {
@@ -121,8 +188,6 @@ kernel::Losses Enforcer::losses() const { return gate_ ? gate_->losses() : kerne
 
 std::uint64_t Enforcer::recursion_misses() const { return gate_ ? gate_->recursion_misses() : 0; }
 
-Status Enforcer::consume_events(const std::function<void(const ds01_event&)>& take) {
-  return gate_ ? gate_->consume_events(take) : Status{};
-}
+Status Enforcer::consume_events() { return gate_ ? gate_->consume_events(deps_.on_event) : Status{}; }
 
 }  // namespace ds01::enforcer

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -11,7 +12,8 @@
 #include <vector>
 
 #include "config/config.h"
-#include "core/clock.h"
+#include "core/deadline.h"
+#include "database/database.h"
 #include "devices/devices.h"
 #include "identity/cgroups.h"
 #include "identity/users.h"
@@ -24,6 +26,15 @@ struct Places {
   std::filesystem::path proc;
   std::filesystem::path lsm_list;
   std::filesystem::path runtime;  // where a socket may be bound for the self-test
+  std::filesystem::path pins;     // on a BPF file system
+};
+
+// A mode set by hand; it wins over the configuration's until its end or until it is reset.
+struct Override {
+  config::Mode mode;
+  End end;
+
+  bool operator==(const Override&) const = default;
 };
 
 class Enforcer final : public grants::KernelMap {
@@ -32,15 +43,24 @@ class Enforcer final : public grants::KernelMap {
     const Clock& clock;
     const identity::Users& users;
     const identity::Cgroups& cgroups;
+    database::Database& database;  // for the override
     Places places;
+    std::function<void(const ds01_event&)> on_event;
   };
   Enforcer(Deps deps, config::Config config);
 
-  // Loads the programs, puts the policy in force, attaches, and proves by a denial that they run. On error nothing is
-  // attached and reason() says why.
-  Status start();
+  // Takes over the programs of an earlier agent, or loads them, and puts the policy in force on their maps. Whatever
+  // enforced before goes on. On error reason() says why nothing more will happen. Also reads the stored override; where
+  // that cannot be read, the one that an earlier agent left in the kernel counts.
+  Status prepare();
+  // Attaches what prepare() loaded, proves by denials that it runs, and lets go of older programs. On error the older
+  // ones stay, and reason() says why. Grants are to be put between the two.
+  Status attach();
   bool attached() const { return gate_ && gate_->attached(); }
   const std::string& reason() const { return reason_; }  // why not attached
+  // Whether an earlier agent's programs were attached at prepare(), and whether its grants are still there.
+  bool found_attached() const { return gate_ && gate_->was_attached(); }
+  bool found_grants() const { return found_attached() && gate_->had_maps(); }
 
   // From now on only host principals may connect to the listener bound at `socket`.
   Status guard(const std::filesystem::path& socket);
@@ -49,37 +69,48 @@ class Enforcer final : public grants::KernelMap {
   Status apply(config::Config config);
   // Looks devices, accounts and cgroups up again and, where something changed, puts the new policy in force.
   Status refresh();
+  // The wall clock was set: tells the programs, and moves the end of an override that follows it.
+  Status clock_changed();
   const config::Config& config() const { return config_; }
   const policy::Resolved& resolved() const { return resolved_; }
 
-  // The mode of the GPU gate: set by hand, for a while or until reset, or the configuration's.
-  Status set_mode(config::Mode mode, std::optional<BootTime> until);
+  // The mode of the GPU gate: set by hand, for a while or until reset, or the configuration's. Both are on disk when
+  // they return.
+  Status set_mode(config::Mode mode, End end);
   Status reset_mode();
-  policy::ModeState mode() const { return override_.value_or(configured_mode()); }
-  config::Mode mode_now() const { return mode().at(deps_.clock.boot()); }
+  const std::optional<Override>& override_mode() const { return override_; }
+  config::Mode mode_now() const { return mode_of(config_, override_).at(deps_.clock.boot()); }
 
   Status put(std::span<const grants::KernelGrant> grants) override;
   Status erase(std::span<const ds01_subject> subjects) override;
+  Status settle() override;
+  Result<std::vector<grants::KernelGrant>> entries() const override;
 
   // Without the kernel side: no counts, no losses.
   Result<std::vector<kernel::Count>> counts() const;
   kernel::Losses losses() const;
   std::uint64_t recursion_misses() const;
   int events_fd() const { return gate_ ? gate_->events_fd() : -1; }
-  Status consume_events(const std::function<void(const ds01_event&)>& take);
+  // Hands the events that wait to on_event.
+  Status consume_events();
 
  private:
-  policy::ModeState configured_mode() const { return {config_.gpu_mode, config_.gpu_mode, std::nullopt}; }
+  policy::ModeState mode_of(const config::Config& config, const std::optional<Override>& override) const;
   Result<policy::Resolved> resolve(const config::Config& config, const policy::Resolved* last) const;
   std::vector<policy::Rule> compile(const policy::Resolved& resolved, const policy::ModeState& mode) const;
   Status enforce(const policy::Resolved& resolved, const policy::ModeState& mode);
-  Status start_gate();
+  Status replace_override(const std::optional<Override>& fresh);
+  std::optional<Override> find_override() const;
+  void keep_override();
+  Status open_gate();
+  Status prove_and_commit();
+  void give_up(const Error& error);
 
   Deps deps_;
   config::Config config_;
   policy::Resolved resolved_;
   std::vector<policy::Rule> in_force_;
-  std::optional<policy::ModeState> override_;
+  std::optional<Override> override_;
   std::vector<ds01_rule_key> sockets_;
   std::unique_ptr<kernel::Gate> gate_;
   std::string reason_ = "starting";

@@ -11,6 +11,7 @@
 
 #include "config/config.h"
 #include "core/clock.h"
+#include "core/deadline.h"
 #include "devices/devices.h"
 
 namespace ds01::grants {
@@ -21,6 +22,7 @@ struct Subject {
   uid_t uid = 0;     // user
   std::string name;  // user: the account's name when granted; empty if the uid has none
   std::string path;  // cgroup
+  // The cgroup that is at `path` now; 0: there is none, and the grant waits for it.
   std::uint64_t cgroup_id = 0;
   unsigned cgroup_depth = 0;
 
@@ -35,6 +37,7 @@ struct Actor {
   std::optional<uid_t> login_uid;
 };
 
+// suspended: the account that it was given to is not there (any more); it may come back.
 enum class State { active, expired, revoked, suspended };
 std::string_view to_string(State state);
 
@@ -43,15 +46,22 @@ struct Grant {
   Subject subject;
   std::optional<std::vector<devices::Gpu>> gpus;  // none: all of them
   WallTime created;
-  std::optional<BootTime> ends;  // none: permanent. The authority; the kernel compares with this
-  WallTime ends_wall;            // the same moment for people; of an ended grant, when it really ended
+  End end;                                     // the kernel compares with the same moment on the same clock
+  std::chrono::seconds term{0};                // how long it was when its end was last set; 0: permanent
+  std::optional<std::chrono::seconds> warned;  // the shortest time before the end that was announced
   config::OnExpiry on_expiry = config::OnExpiry::cut;
   Actor granted_by;
   std::string reason;
   State state = State::active;
+  // Of a grant that is over:
+  std::optional<WallTime> ended;
+  std::optional<Actor> ended_by;  // who revoked it
+  std::string end_reason;
 
   std::string id() const { return "g-" + std::to_string(number); }
   std::string scope() const;  // "all GPUs", "GPU 0, 2"
+  // Active or suspended: not over.
+  bool is_living() const { return state == State::active || state == State::suspended; }
 };
 
 }  // namespace ds01::grants

@@ -3,56 +3,19 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
-#include <cstdarg>
-#include <cstdio>
 #include <map>
 
 #include <fmt/format.h>
 
 #include "core/fd.h"
-#include "core/paths.h"
-#include "ds01.skel.h"
+#include "kernel/programs.h"
 
 namespace ds01::kernel {
 namespace {
-
-constexpr std::size_t kWords = 4000;
-
-// libbpf reports through a callback only; the end of what it wrote is the reason for the failure that follows.
-std::string& last_words() {
-  static std::string words;
-  return words;
-}
-
-__attribute__((format(printf, 2, 0))) int keep_words(enum libbpf_print_level level, const char* format, va_list args) {
-  if (level != LIBBPF_WARN) return 0;
-  std::string line(1 << 16, '\0');  // a message may hold a whole verifier log
-  const int length = std::vsnprintf(line.data(), line.size(), format, args);
-  line.resize(std::min(static_cast<std::size_t>(std::max(length, 0)), line.size() - 1));
-  auto& words = last_words();
-  words += line.size() > kWords ? line.substr(line.size() - kWords) : line;
-  if (words.size() > kWords) words.erase(0, words.size() - kWords);
-  return 0;
-}
-
-std::string load_hint(int error) {
-  if (::access(paths::kBtf, R_OK) != 0) return "the kernel has no BTF: boot a kernel with CONFIG_DEBUG_INFO_BTF=y";
-  if (error == EPERM)
-    return "not permitted: run ds01d as root, outside any container, on a kernel with CONFIG_BPF_LSM=y";
-  return fmt::format("error {}: boot a kernel with CONFIG_BPF_LSM=y, 5.15 or later", error);
-}
-
-// A program's recursion misses; 0 on kernels that do not count them.
-std::uint64_t misses_of(const bpf_program* program) {
-  bpf_prog_info info = {};
-  std::uint32_t size = sizeof info;
-  if (bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) != 0) return 0;
-  return info.recursion_misses;
-}
 
 // One call per element costs a second for 100,000; the kernel takes arrays since 5.6.
 template <class Key, class Value>
@@ -62,23 +25,65 @@ int update_batch(int map, const std::vector<Key>& keys, const std::vector<Value>
   return bpf_map_update_batch(map, keys.data(), values.data(), &count, nullptr);
 }
 
+bool is_empty(int map) {
+  ds01_subject first;
+  return bpf_map_get_next_key(map, nullptr, &first) != 0 && errno == ENOENT;
+}
+
+std::unexpected<Error> cannot_put() {
+  if (errno == E2BIG) return fail(ErrorCode::system, "the kernel's grant map is full: revoke grants first");
+  return fail_errno("writing the kernel's grant map");
+}
+
+Status fill(int map, std::span<const grants::KernelGrant> grants) {
+  std::vector<ds01_subject> subjects;
+  std::vector<ds01_grant> values;
+  for (const auto& grant : grants) {
+    subjects.push_back(grant.subject);
+    values.push_back(grant.value);
+  }
+  if (update_batch(map, subjects, values) != 0) return cannot_put();
+  return {};
+}
+
+// Everything in a hash map.
+template <class Entry, class Key, class Value>
+Result<std::vector<Entry>> read_all(int map, Key Entry::* key_of, Value Entry::* value_of, std::string_view name) {
+  constexpr std::uint32_t kBatch = 4096;
+  std::vector<Entry> all;
+  std::vector<Key> keys(kBatch);
+  std::vector<Value> values(kBatch);
+  std::array<char, 8> position;  // the kernel's own, at least 4 bytes
+  for (bool first = true;; first = false) {
+    std::uint32_t count = kBatch;
+    const int failed = bpf_map_lookup_batch(map, first ? nullptr : position.data(), position.data(), keys.data(),
+                                            values.data(), &count, nullptr);
+    const int error = failed != 0 ? errno : 0;
+    if (error != 0 && error != ENOENT) return fail_errno(fmt::format("reading the kernel map {}", name), error);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      Entry& entry = all.emplace_back();
+      entry.*key_of = keys[i];
+      entry.*value_of = values[i];
+    }
+    if (error == ENOENT) return all;
+  }
+}
+
 }  // namespace
 
 struct Gate::Impl {
-  ds01_bpf* skeleton = nullptr;
+  std::unique_ptr<Programs> programs;
   ring_buffer* ring = nullptr;
   Fd rules;  // the inner map that is in force
   std::function<void(const ds01_event&)> take;
-  std::map<std::uint64_t, unsigned> cgroup_depths;  // of the cgroup subjects in `grants`
+  std::map<std::uint64_t, unsigned> cgroup_depths;  // of the cgroup subjects that were put
+  std::uint64_t found_depths = 0;                   // of those that were there at open(): kept, as they have no depth
+  bool unsettled = false;                           // something was erased that a program may still look at
 
-  ~Impl() {
-    ring_buffer__free(ring);
-    ds01_bpf__destroy(skeleton);
-  }
+  ~Impl() { ring_buffer__free(ring); }
 
-  int map_fd(const bpf_map* map) const { return bpf_map__fd(map); }
-  Status write_depths(std::uint64_t depths) const;
-  std::uint64_t used_depths() const;
+  const Maps& maps() const { return programs->maps(); }
+  void write_depths() const;
 
   static int on_event(void* context, void* data, std::size_t size) {
     if (size >= sizeof(ds01_event)) static_cast<Impl*>(context)->take(*static_cast<const ds01_event*>(data));
@@ -86,49 +91,47 @@ struct Gate::Impl {
   }
 };
 
-Status Gate::Impl::write_depths(std::uint64_t depths) const {
-  const std::uint32_t slot = 0;
-  if (bpf_map_update_elem(map_fd(skeleton->maps.grant_depths), &slot, &depths, BPF_ANY) != 0)
-    return fail_errno("kernel map grant_depths");
-  return {};
-}
-
-std::uint64_t Gate::Impl::used_depths() const {
-  std::uint64_t depths = 0;
+void Gate::Impl::write_depths() const {
+  std::uint64_t depths = found_depths;
   for (const auto& [id, depth] : cgroup_depths) depths |= std::uint64_t{1} << depth;
-  return depths;
+  store_word(programs->state().grant_depths, __u64{depths});
 }
 
 Gate::Gate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Gate::~Gate() = default;
 
-Result<std::unique_ptr<Gate>> Gate::load() {
-  libbpf_set_print(keep_words);
-  last_words().clear();
+Result<std::unique_ptr<Gate>> Gate::make(std::unique_ptr<Programs> programs) {
   auto impl = std::make_unique<Impl>();
-  impl->skeleton = ds01_bpf__open_and_load();
-  if (impl->skeleton == nullptr) {
-    const int error = errno;
-    return fail(ErrorCode::unavailable,
-                fmt::format("the kernel did not take the BPF programs; {}\n{}", load_hint(error), last_words()));
-  }
-  impl->ring = ring_buffer__new(bpf_map__fd(impl->skeleton->maps.events), Impl::on_event, impl.get(), nullptr);
+  impl->programs = std::move(programs);
+  impl->ring = ring_buffer__new(impl->maps().events.get(), Impl::on_event, impl.get(), nullptr);
   if (impl->ring == nullptr) return fail_errno("ring buffer of the BPF programs");
+  impl->found_depths = impl->programs->state().grant_depths;
   return std::unique_ptr<Gate>(new Gate(std::move(impl)));
 }
 
-Status Gate::attach() {
-  last_words().clear();
-  if (ds01_bpf__attach(impl_->skeleton) == 0) return {};
-  const int error = errno;
-  ds01_bpf__detach(impl_->skeleton);
-  return fail(ErrorCode::unavailable,
-              fmt::format("the kernel did not attach the BPF programs; {}\n{}", load_hint(error), last_words()));
+Result<std::unique_ptr<Gate>> Gate::open(const std::filesystem::path& pins) {
+  DS01_TRY(auto programs, Programs::open(pins));
+  return make(std::move(programs));
 }
 
-bool Gate::attached() const {
-  const auto& links = impl_->skeleton->links;
-  return links.ds01_file_open != nullptr && links.ds01_unix_stream_connect != nullptr;
+Result<std::unique_ptr<Gate>> Gate::load() {
+  DS01_TRY(auto programs, Programs::load());
+  return make(std::move(programs));
+}
+
+bool Gate::was_attached() const { return impl_->programs->origin() != Origin::loaded; }
+bool Gate::had_maps() const { return impl_->programs->had_maps(); }
+bool Gate::attached() const { return impl_->programs->attached(); }
+std::uint64_t Gate::generation() const { return impl_->programs->generation(); }
+Status Gate::attach() { return impl_->programs->attach(); }
+void Gate::withdraw() { impl_->programs->withdraw(); }
+
+Status Gate::commit() {
+  DS01_CHECK(impl_->programs->commit());
+  // A thread may be on its way from the newcomer's program to the older one behind it.
+  DS01_CHECK(wait_for_programs());
+  impl_->programs->finish();
+  return {};
 }
 
 Status Gate::set_policy(std::span<const Rule> rules) {
@@ -148,7 +151,7 @@ Status Gate::set_policy(std::span<const Rule> rules) {
 
   const std::uint32_t slot = 0;
   const int value = fresh.get();
-  if (bpf_map_update_elem(impl_->map_fd(impl_->skeleton->maps.policy), &slot, &value, BPF_ANY) != 0)
+  if (bpf_map_update_elem(impl_->maps().policy.get(), &slot, &value, BPF_ANY) != 0)
     return fail_errno("putting the policy in force");
   impl_->rules = std::move(fresh);
   return {};
@@ -160,24 +163,39 @@ Status Gate::wait_for_programs() {
   const std::uint32_t slot = 0;
   const int value = impl_->rules.get();
   if (value < 0) return {};
-  if (bpf_map_update_elem(impl_->map_fd(impl_->skeleton->maps.policy), &slot, &value, BPF_ANY) != 0)
+  if (bpf_map_update_elem(impl_->maps().policy.get(), &slot, &value, BPF_ANY) != 0)
     return fail_errno("waiting for running BPF programs");
   return {};
 }
 
+void Gate::set_clocks(std::chrono::nanoseconds wall_minus_boot) {
+  store_word(impl_->programs->state().wall_minus_boot, __s64{wall_minus_boot.count()});
+}
+
+void Gate::keep_mode(const std::optional<KeptMode>& mode) {
+  auto& state = impl_->programs->state();
+  store_word(state.override_until, mode ? __u64{mode->until} : __u64{0});
+  store_word(state.override, mode ? __u64{mode->mode} + 1 : __u64{0});
+}
+
+std::optional<Gate::KeptMode> Gate::kept_mode() const {
+  const auto& state = impl_->programs->state();
+  if (state.override == 0) return std::nullopt;
+  return KeptMode{static_cast<std::uint8_t>(state.override - 1), state.override_until};
+}
+
+// Into an empty map all go together; otherwise one by one, because the element of a changed one may serve the next that
+// is written, and not before the last program has let go of it.
 Status Gate::put(std::span<const grants::KernelGrant> grants) {
-  const int map = impl_->map_fd(impl_->skeleton->maps.grants);
+  DS01_CHECK(settle());
+  for (const auto& grant : grants)
+    if (grant.subject.kind == DS01_SUBJECT_CGROUP) impl_->cgroup_depths[grant.subject.id] = grant.depth;
+  impl_->write_depths();
+  const int map = impl_->maps().grants.get();
+  if (grants.size() > 1 && is_empty(map)) return fill(map, grants);
   for (const auto& grant : grants) {
-    if (grant.subject.kind == DS01_SUBJECT_CGROUP) {
-      impl_->cgroup_depths[grant.subject.id] = grant.depth;
-      DS01_CHECK(impl_->write_depths(impl_->used_depths()));
-    }
     if (bpf_map_update_elem(map, &grant.subject, &grant.value, BPF_NOEXIST) == 0) continue;
-    if (errno != EEXIST || bpf_map_update_elem(map, &grant.subject, &grant.value, BPF_EXIST) != 0) {
-      if (errno == E2BIG) return fail(ErrorCode::unavailable, "the kernel's grant map is full: revoke grants first");
-      return fail_errno("writing the kernel's grant map");
-    }
-    // The element just replaced may serve the next one written: not before the last program has let go of it.
+    if (errno != EEXIST || bpf_map_update_elem(map, &grant.subject, &grant.value, BPF_EXIST) != 0) return cannot_put();
     DS01_CHECK(wait_for_programs());
   }
   return {};
@@ -185,45 +203,39 @@ Status Gate::put(std::span<const grants::KernelGrant> grants) {
 
 Status Gate::erase(std::span<const ds01_subject> subjects) {
   if (subjects.empty()) return {};
+  impl_->unsettled = true;
   for (const auto& subject : subjects) {
-    if (bpf_map_delete_elem(impl_->map_fd(impl_->skeleton->maps.grants), &subject) != 0 && errno != ENOENT)
+    if (bpf_map_delete_elem(impl_->maps().grants.get(), &subject) != 0 && errno != ENOENT)
       return fail_errno("removing from the kernel's grant map");
     if (subject.kind == DS01_SUBJECT_CGROUP) impl_->cgroup_depths.erase(subject.id);
   }
-  DS01_CHECK(impl_->write_depths(impl_->used_depths()));
-  return wait_for_programs();
+  impl_->write_depths();
+  return {};
+}
+
+Status Gate::settle() {
+  if (!impl_->unsettled) return {};
+  DS01_CHECK(wait_for_programs());
+  impl_->unsettled = false;
+  return {};
+}
+
+Result<std::vector<grants::KernelGrant>> Gate::entries() const {
+  return read_all(impl_->maps().grants.get(), &grants::KernelGrant::subject, &grants::KernelGrant::value, "grants");
 }
 
 Result<std::vector<Count>> Gate::counts() const {
-  const int map = impl_->map_fd(impl_->skeleton->maps.counts);
-  std::vector<Count> all;
-  ds01_count_key key = {};
-  const ds01_count_key* previous = nullptr;
-  ds01_count_key next;
-  while (bpf_map_get_next_key(map, previous, &next) == 0) {
-    Count entry{next, {}};
-    if (bpf_map_lookup_elem(map, &next, &entry.value) == 0) all.push_back(entry);
-    key = next;
-    previous = &key;
-  }
-  if (errno != ENOENT) return fail_errno("reading the kernel's counts");
-  return all;
+  return read_all(impl_->maps().counts.get(), &Count::key, &Count::value, "counts");
 }
 
 Losses Gate::losses() const {
   Losses losses{};
   for (std::uint32_t slot = 0; slot < losses.size(); ++slot)
-    bpf_map_lookup_elem(impl_->map_fd(impl_->skeleton->maps.losses), &slot, &losses[slot]);
+    bpf_map_lookup_elem(impl_->maps().losses.get(), &slot, &losses[slot]);
   return losses;
 }
 
-std::uint64_t Gate::recursion_misses() const {
-  const bpf_program* program = nullptr;
-  std::uint64_t misses = 0;
-  while ((program = bpf_object__next_program(impl_->skeleton->obj, const_cast<bpf_program*>(program))) != nullptr)
-    misses += misses_of(program);
-  return misses;
-}
+std::uint64_t Gate::recursion_misses() const { return impl_->programs->recursion_misses(); }
 
 int Gate::events_fd() const { return ring_buffer__epoll_fd(impl_->ring); }
 

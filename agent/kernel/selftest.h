@@ -4,7 +4,8 @@
 #pragma once
 
 #include <filesystem>
-#include <vector>
+#include <functional>
+#include <span>
 
 #include "core/result.h"
 #include "kernel/gate.h"
@@ -19,9 +20,11 @@ Status check_lsm_list(const std::filesystem::path& list);
 // is its own (tmpfs, ext4, xfs; not btrfs), as /run is.
 Result<ds01_rule_key> socket_key(const std::filesystem::path& path);
 
-// With the gate attached, has every hook deny this very thread once, and no other thread, and sees the errno, the count
-// and the event. Replaces the policy by its own for that and leaves an empty one, which gates nothing. `folder` is
-// where a socket may be bound for a moment, on a file system as socket_key() needs it.
-Status self_test(Gate& gate, const std::filesystem::path& folder);
+// With the gate attached, has every hook of it deny this very thread once, and no other thread, and sees the errno, the
+// count and the event. Adds rules of its own to `rules` for that and leaves `rules` in force. `folder` is where a
+// socket may be bound for a moment, on a file system as socket_key() needs it. Events of others, among them those that
+// waited in the ring already, go to `take`.
+Status self_test(Gate& gate, std::span<const Rule> rules, const std::filesystem::path& folder,
+                 const std::function<void(const ds01_event&)>& take = {});
 
 }  // namespace ds01::kernel

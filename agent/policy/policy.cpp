@@ -23,15 +23,6 @@ std::uint16_t kernel_class(config::DeviceClass device_class) {
   std::unreachable();
 }
 
-std::uint8_t kernel_mode(config::Mode mode) {
-  switch (mode) {
-    case config::Mode::disabled: return DS01_MODE_DISABLED;
-    case config::Mode::monitoring: return DS01_MODE_MONITORING;
-    case config::Mode::full: return DS01_MODE_FULL;
-  }
-  std::unreachable();
-}
-
 // Keeps one rule per key. Where ranges overlap the first one stands, so a configuration's order decides.
 class Rules {
  public:
@@ -140,6 +131,15 @@ class Resolver {
 };
 
 }  // namespace
+
+std::uint8_t kernel_mode(config::Mode mode) {
+  switch (mode) {
+    case config::Mode::disabled: return DS01_MODE_DISABLED;
+    case config::Mode::monitoring: return DS01_MODE_MONITORING;
+    case config::Mode::full: return DS01_MODE_FULL;
+  }
+  std::unreachable();
+}
 
 Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
                          const identity::Cgroups& cgroups, const Resolved* last) {

@@ -49,6 +49,9 @@ Result<Resolved> resolve(const config::Config& config, const devices::Majors& ma
 // All cgroup paths that the configuration names, to be watched.
 std::set<std::string> named_cgroups(const config::Config& config);
 
+// The mode as enum ds01_mode.
+std::uint8_t kernel_mode(config::Mode mode);
+
 // The kernel's rules for the GPU gate. `sockets` are listeners that only host principals may connect to.
 std::vector<Rule> compile(const Resolved& resolved, const ModeState& mode, const std::vector<ds01_rule_key>& sockets);
 

@@ -4,7 +4,8 @@
  *
  * C that both compilers read. Fixed-width fields, explicit padding, no enum or bool fields; the sizes are asserted here
  * for both sides and tests/unit/abi_test.cpp compares the offsets with the BTF of the built object.
- * Times are nanoseconds of CLOCK_BOOTTIME. Device numbers have the kernel's form, major << 20 | minor.
+ * Times are nanoseconds of CLOCK_BOOTTIME unless a field says otherwise. Device numbers have the kernel's form,
+ * major << 20 | minor.
  */
 #ifndef DS01_ABI_H
 #define DS01_ABI_H
@@ -18,6 +19,12 @@
 #else
 #define DS01_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
+
+/*
+ * Goes up with every change of this file. Programs and agents of one version share the pinned maps; a new version makes
+ * its own (agent/kernel/gate.h).
+ */
+#define DS01_ABI_VERSION 1
 
 #define DS01_DEV(major, minor) ((major) << 20 | (minor)) /* of two __u32 */
 #define DS01_BLOCK_BITS 8 /* a block rule covers 256 minors */
@@ -123,10 +130,31 @@ struct ds01_subject {
 	__u32 pad;
 };
 
+enum ds01_grant_clock {
+	DS01_BOOT_CLOCK = 0,
+	DS01_WALL_CLOCK = 1, /* CLOCK_REALTIME, by wall_minus_boot in struct ds01_state */
+};
+
 struct ds01_grant {
-	__u64 ends; /* DS01_NEVER: permanent */
+	__u64 ends; /* on `clock`; DS01_NEVER: permanent */
 	__u64 number;
 	__u64 gpus[DS01_GPU_WORDS]; /* bit per GPU index */
+	__u32 clock;
+	__u32 pad;
+};
+
+/* ---- state: single words, each read and written as one ------------------------------------------------------------ */
+
+struct ds01_state {
+	__s64 wall_minus_boot; /* nanoseconds to add to CLOCK_BOOTTIME for CLOCK_REALTIME */
+	__u64 grant_depths;    /* bit N is set if a cgroup grant lies N levels below the root */
+	/* Generations are the programs that one agent loaded. */
+	__u64 generation; /* the pinned one */
+	__u64 newcomer;   /* while a second one is attached besides: that one; else 0 */
+	__u64 build;      /* of the pinned one: a hash of its object file; 0 while it is being replaced */
+	/* The mode set by hand, for an agent whose store cannot be read. */
+	__u64 override;       /* 1 + enum ds01_mode; 0: none */
+	__u64 override_until; /* DS01_NEVER: until it is reset */
 };
 
 /* ---- counts and events ---------------------------------------------------------------------------------------- */
@@ -156,6 +184,7 @@ struct ds01_event {
 	__u64 task_start; /* of the process: with tgid, its identity */
 	__u64 cgroup;
 	__u64 grant; /* the grant's number, where one was looked at */
+	__u64 generation; /* of the programs that decided */
 	__u32 uid;   /* real, in the initial user namespace */
 	__u32 login_uid;
 	__u32 tgid;
@@ -173,9 +202,10 @@ struct ds01_event {
 DS01_ASSERT_SIZE(struct ds01_rule_key, 16);
 DS01_ASSERT_SIZE(struct ds01_rule, 32);
 DS01_ASSERT_SIZE(struct ds01_subject, 16);
-DS01_ASSERT_SIZE(struct ds01_grant, 48);
+DS01_ASSERT_SIZE(struct ds01_grant, 56);
+DS01_ASSERT_SIZE(struct ds01_state, 56);
 DS01_ASSERT_SIZE(struct ds01_count_key, 8);
 DS01_ASSERT_SIZE(struct ds01_count, 40);
-DS01_ASSERT_SIZE(struct ds01_event, 80);
+DS01_ASSERT_SIZE(struct ds01_event, 88);
 
 #endif /* DS01_ABI_H */

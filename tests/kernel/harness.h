@@ -80,10 +80,13 @@ json::value ctl_json(std::vector<std::string> arguments, const As& as = {});
 // /paired.slice.
 extern const char* const kRichConfig;
 
+// Whether the agent begins on a machine that never had one, or with what an earlier one left: pins and store.
+enum class Start { fresh, again };
+
 class Agent {
  public:
   // Starts ds01d and waits until it says that it is ready (or, with `expect_ready` false, what it says instead).
-  explicit Agent(const std::string& yaml = kRichConfig, bool expect_ready = true);
+  explicit Agent(const std::string& yaml = kRichConfig, bool expect_ready = true, Start start = Start::fresh);
   ~Agent();
   Agent(const Agent&) = delete;
   Agent& operator=(const Agent&) = delete;
@@ -94,6 +97,10 @@ class Agent {
 
   void reload(const std::string& yaml);  // writes the file, sends SIGHUP, waits for READY=1
   int stop();                            // SIGTERM; the exit status
+  void kill();                           // SIGKILL; what is pinned stays
+  // Starts it again with the same configuration, after stop() or kill().
+  void start_again();
+  void launch();  // the same, without a look at what it says
 
   // All audit lines so far, those of one kind.
   std::vector<json::object> audit(const std::string& kind) const;
@@ -106,6 +113,9 @@ class Agent {
   pid_t pid_ = -1;
   std::string notified_;
 };
+
+// Takes away what agents leave behind: pins, store, audit file.
+void forget_agents();
 
 // The denials of `uid` for `device_class` as `ds01ctl denials` has them: {count, would_deny_count}.
 struct Denials {

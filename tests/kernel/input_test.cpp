@@ -184,7 +184,7 @@ TEST(Lifecycle, StartAndStopAreAudited) {
   EXPECT_EQ(open_as({.uid = kAlice}), EACCES);
   EXPECT_EQ(agent.stop(), 0);
   EXPECT_EQ(agent.audit("stop").size(), 1U);
-  EXPECT_EQ(open_as({.uid = kAlice}), 0);  // the gate lives as long as the agent
+  EXPECT_EQ(open_as({.uid = kAlice}), EACCES);  // the gate outlives the agent
 }
 
 }  // namespace

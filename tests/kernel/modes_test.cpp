@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The three modes, policy changes under load, and what a policy change must never do.
-#include <sys/mman.h>
-#include <sys/wait.h>
-
-#include <atomic>
-#include <thread>
-
+#include "attacker.h"
 #include "harness.h"
 
 namespace ds01::test {
@@ -48,60 +43,22 @@ TEST_F(Modes, TemporaryModeEndsInTheKernel) {
   EXPECT_EQ(ctl_json({"mode"}).at("gpu").at("mode").as_string(), "full");
 }
 
-// Not one of the named users: this one's bucket is empty afterwards, and others' denials are to be seen in the log.
-constexpr uid_t kAttacker = 3001;
-
-// Somebody who is never allowed opens in a tight loop on one CPU while the policy and the grants change on another.
-class Attacker {
- public:
-  Attacker() {
-    shared_ = static_cast<Shared*>(
-        ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    child_ = ::fork();
-    if (child_ != 0) return;
-    run_as({.uid = kAttacker}, [this] {
-      while (!shared_->stop) {
-        shared_->tries += 1;
-        if (open_errno(kGpu0) == 0) shared_->successes += 1;
-      }
-      return 0;
-    });
-    ::_exit(0);
-  }
-  // Ends the loop and returns how many opens succeeded.
-  long finish() {
-    while (shared_->tries < 100) std::this_thread::yield();
-    shared_->stop = true;
-    ::waitpid(child_, nullptr, 0);
-    return shared_->successes;
-  }
-
- private:
-  struct Shared {
-    std::atomic<bool> stop;
-    std::atomic<long> tries;
-    std::atomic<long> successes;
-  };
-  Shared* shared_;
-  pid_t child_;
-};
-
 TEST_F(Modes, PolicySwapsLetNobodyThrough) {
-  Attacker attacker;
+  OpenLoop attacker(kAttacker);
   std::string other = kRichConfig;
   other.replace(other.find("/exempt.slice"), 13, "/another.slice");
   for (int i = 0; i < 30; ++i) agent().reload(i % 2 == 0 ? other : kRichConfig);
-  EXPECT_EQ(attacker.finish(), 0);
+  EXPECT_EQ(attacker.finish().successes, 0);
 }
 
 TEST_F(Modes, GrantsToOthersLetNobodyThrough) {
-  Attacker attacker;
+  OpenLoop attacker(kAttacker);
   for (int i = 0; i < 15; ++i) {
     EXPECT_EQ(ctl({"grant", "bob", "1h"}).code, 0);
     EXPECT_EQ(ctl({"grant", "bob", "2h"}).code, 0);
     EXPECT_EQ(ctl({"revoke", "bob"}).code, 0);
   }
-  EXPECT_EQ(attacker.finish(), 0);
+  EXPECT_EQ(attacker.finish().successes, 0);
 }
 
 TEST_F(Modes, RefusedConfigurationLeavesPolicyInForce) {

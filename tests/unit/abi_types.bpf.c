@@ -5,6 +5,7 @@ typedef unsigned char __u8;
 typedef unsigned short __u16;
 typedef unsigned int __u32;
 typedef unsigned long long __u64;
+typedef long long __s64;
 #define DS01_BPF
 #include "ds01/abi.h"
 
@@ -15,3 +16,4 @@ struct ds01_grant grant;
 struct ds01_count_key count_key;
 struct ds01_count count;
 struct ds01_event event;
+struct ds01_state state;

@@ -50,8 +50,9 @@ class TrailTest : public ::testing::Test {
   }
   std::string message() const { return std::string(lines().at(0).at("message").as_string()); }
 
-  static ds01_event event() {
+  ds01_event event() const {
     ds01_event event{};
+    event.time = static_cast<std::uint64_t>(clock_.boot().time_since_epoch().count());
     event.uid = 1000;
     event.login_uid = ~0U;
     event.tgid = 4'000'000;
@@ -64,6 +65,27 @@ class TrailTest : public ::testing::Test {
     event.reason = DS01_NO_GRANT;
     std::strcpy(event.comm, "python3");
     return event;
+  }
+  // g-7 of alice, for an hour.
+  grants::Grant grant() const {
+    grants::Grant grant;
+    grant.number = 7;
+    grant.subject.uid = 1000;
+    grant.subject.name = "alice";
+    grant.end = clock_.boot() + 1h;
+    grant.granted_by = {0, "root", 1002};
+    grant.reason = "thesis";
+    return grant;
+  }
+  // r-3 of alice.
+  static grants::Request request() {
+    grants::Request request;
+    request.number = 3;
+    request.who = {1000, "alice", 1001};
+    request.duration = 90min;
+    request.gpus = "all";
+    request.reason = "thesis";
+    return request;
   }
   static config::Audit nothing() {
     config::Audit settings;
@@ -164,20 +186,43 @@ TEST_F(TrailTest, DenialsOverTheLimitBecomeOneExactSummary) {
   EXPECT_EQ(lines()[3].at("unmapped").at("kind").as_string(), "summary");
 }
 
+// It may have waited in the ring while no agent was running.
+TEST_F(TrailTest, DenialHasTheTimeAtWhichItHappened) {
+  const auto one = event();
+  clock_.advance(10min);
+  clock_.step_wall(1h);
+  trail_.denial(one);
+  EXPECT_EQ(lines().at(0).at("time_dt").as_string(), "2026-03-01T13:00:00Z");
+}
+
+TEST_F(TrailTest, WhatWasCountedAtTheStartIsInNoSummary) {
+  const auto before = event();
+  clock_.advance(1s);
+  trail_.begin({{1000, 40}, {1001, 5}});
+  trail_.denial(before);  // among the 40
+  for (int i = 0; i < 6; ++i) trail_.denial(event());
+  ASSERT_EQ(lines().size(), 3U);
+  clock_.advance(1h);
+  trail_.close_windows({{1000, 46}, {1001, 5}}, true);
+  ASSERT_EQ(lines().size(), 4U);
+  EXPECT_EQ(lines()[3].at("unmapped").at("uid").as_int64(), 1000);
+  EXPECT_EQ(lines()[3].at("unmapped").at("suppressed").as_int64(), 4);  // six, two of them written
+}
+
 TEST_F(TrailTest, GrantSaysWhoGaveWhatUntilWhen) {
-  grants::Grant grant;
-  grant.number = 7;
-  grant.subject.uid = 1000;
-  grant.subject.name = "alice";
-  grant.ends = clock_.boot() + 1h;
-  grant.ends_wall = clock_.wall() + 1h;
-  grant.granted_by = {0, "root", 1002};
-  grant.reason = "thesis";
-  trail_.granted(grant);
+  trail_.granted(grant());
   EXPECT_EQ(message(), "root granted alice all GPUs until 2026-03-01T13:00:00Z: thesis");
   EXPECT_EQ(field("grant"), "g-7");
   EXPECT_EQ(field("granted_by_login_uid"), "1002");
   EXPECT_EQ(field("ends"), "2026-03-01T13:00:00Z");
+}
+
+TEST_F(TrailTest, GrantUntilATimeOfDayKeepsItWhenTheClockIsSet) {
+  auto one = grant();
+  one.end = clock_.wall() + 2h;
+  clock_.step_wall(1h);
+  trail_.granted(one);
+  EXPECT_EQ(field("ends"), "2026-03-01T14:00:00Z");
 }
 
 TEST_F(TrailTest, GrantPermanentOfACgroupSaysSo) {
@@ -192,22 +237,130 @@ TEST_F(TrailTest, GrantPermanentOfACgroupSaysSo) {
   EXPECT_EQ(field("uid"), "");
 }
 
-TEST_F(TrailTest, RevokeExpiryAndTheRestHaveTheirKinds) {
-  grants::Grant grant;
-  grant.number = 7;
-  grant.subject.name = "alice";
-  trail_.revoked(grant, {0, "root", std::nullopt}, "done");
-  trail_.expired(grant);
+TEST_F(TrailTest, GrantByARuleReadsWell) {
+  auto one = grant();
+  one.granted_by.name = "auto-approval (staff)";
+  trail_.granted(one);
+  EXPECT_EQ(message(), "auto-approval (staff) granted alice all GPUs until 2026-03-01T13:00:00Z: thesis");
+}
+
+TEST_F(TrailTest, ExtensionSaysWhoAndUntilWhen) {
+  trail_.extended(grant(), {0, "root", 1002});
+  EXPECT_EQ(message(), "root extended g-7 of alice until 2026-03-01T13:00:00Z");
+  EXPECT_EQ(field("kind"), "extend");
+  EXPECT_EQ(field("extended_by"), "root");
+  EXPECT_EQ(field("extended_by_login_uid"), "1002");
+}
+
+TEST_F(TrailTest, RevocationSaysWhoAndWhy) {
+  auto one = grant();
+  one.state = grants::State::revoked;
+  one.ended = clock_.wall();
+  one.ended_by = {0, "root", 1002};
+  one.end_reason = "done";
+  trail_.revoked(one);
+  EXPECT_EQ(message(), "root revoked g-7 of alice: done");
+  EXPECT_EQ(field("ended"), "2026-03-01T12:00:00Z");
+  EXPECT_EQ(field("revoked_by"), "root");
+  EXPECT_EQ(field("revoked_by_login_uid"), "1002");
+  EXPECT_EQ(field("revoke_reason"), "done");
+}
+
+TEST_F(TrailTest, SuspensionWarnsAndItsEndDoesNot) {
+  trail_.suspended(grant(), "uid 1000 is eve now");
+  EXPECT_EQ(message(), "g-7 of alice is suspended: uid 1000 is eve now");
+  EXPECT_EQ(field("why"), "uid 1000 is eve now");
+  trail_.resumed(grant(), "uid 1000 is alice again");
+  ASSERT_EQ(lines().size(), 2U);
+  EXPECT_EQ(lines()[0].at("severity_id").as_int64(), 3);
+  EXPECT_EQ(lines()[1].at("severity_id").as_int64(), 2);
+  EXPECT_EQ(lines()[1].at("message").as_string(), "g-7 of alice is in force again: uid 1000 is alice again");
+}
+
+TEST_F(TrailTest, RequestSaysWhoWantsWhatForHowLong) {
+  auto one = request();
+  trail_.requested(one);
+  EXPECT_EQ(message(), "alice requested all GPUs for 1h30m (r-3): thesis");
+  EXPECT_EQ(field("request"), "r-3");
+  EXPECT_EQ(field("duration_s"), "5400");
+  EXPECT_EQ(field("login_uid"), "1001");
+  one.gpus = "0,2";
+  trail_.requested(one);
+  EXPECT_EQ(lines().at(1).at("message").as_string(), "alice requested GPU 0,2 for 1h30m (r-3): thesis");
+}
+
+TEST_F(TrailTest, ApprovalSaysWhoAndNamesTheGrant) {
+  auto one = request();
+  one.state = grants::RequestState::approved;
+  one.decided_by = {1002, "carol", 1002};
+  one.grant = 7;
+  trail_.answered(one);
+  EXPECT_EQ(message(), "carol approved r-3 of alice");
+  EXPECT_EQ(field("state"), "approved");
+  EXPECT_EQ(field("answered_by"), "carol");
+  EXPECT_EQ(field("answered_by_login_uid"), "1002");
+  EXPECT_EQ(field("grant"), "g-7");
+}
+
+TEST_F(TrailTest, AnswersOfOtherKindsReadWell) {
+  auto one = request();
+  one.state = grants::RequestState::approved;
+  trail_.answered(one);
+  one.state = grants::RequestState::denied;
+  one.decided_by = {1002, "carol", 1002};
+  one.answer = "reserved";
+  trail_.answered(one);
+  one.state = grants::RequestState::lapsed;
+  trail_.answered(one);
+  std::vector<std::string> messages;
+  for (const auto& line : lines()) messages.emplace_back(line.at("message").as_string());
+  EXPECT_THAT(messages, ElementsAre("r-3 of alice was approved by a rule of the configuration",
+                                    "carol denied r-3 of alice: reserved",
+                                    "r-3 of alice has lapsed: nobody answered it in time"));
+  EXPECT_EQ(lines()[1].at("unmapped").at("answer").as_string(), "reserved");
+}
+
+TEST_F(TrailTest, NoticeSaysWhoWasToldWhatAndHow) {
+  trail_.noticed(1000, "ds01: one\nFor more: two", "terminal");
+  trail_.noticed(1001, "ds01: one", "kept");
+  EXPECT_EQ(message(), "alice was told on a terminal: ds01: one For more: two");
+  EXPECT_EQ(lines().at(1).at("message").as_string(), "a notice waits for bob: ds01: one");
+  EXPECT_EQ(lines().at(1).at("unmapped").at("how").as_string(), "kept");
+}
+
+TEST_F(TrailTest, DriftWarns) {
+  trail_.drifted("g-7 of alice was not in force; now it is");
+  EXPECT_EQ(message(), "g-7 of alice was not in force; now it is");
+  EXPECT_EQ(lines().at(0).at("severity_id").as_int64(), 3);
+}
+
+TEST_F(TrailTest, StopSaysThatTheGateStaysClosed) {
+  trail_.stopped();
+  EXPECT_EQ(message(), "ds01d stops; what is in force stays in force");
+}
+
+TEST_F(TrailTest, EntriesHaveTheirKinds) {
+  trail_.revoked(grant());
+  trail_.expired(grant());
   trail_.mode_changed("set the gpu gate to full", {0, "root", std::nullopt});
   trail_.refused(1001, 5, "POST /v1/grants needs an admin");
   trail_.started("ds01d runs");
   trail_.reloaded("configuration loaded", Level::info);
   trail_.lost(3);
   trail_.stopped();
+  trail_.extended(grant(), {});
+  trail_.suspended(grant(), "gone");
+  trail_.resumed(grant(), "back");
+  trail_.requested(request());
+  trail_.answered(request());
+  trail_.noticed(1000, "text", "kept");
+  trail_.drifted("1 missing");
   std::vector<std::string> kinds;
   for (const auto& line : lines()) kinds.emplace_back(line.at("unmapped").at("kind").as_string());
-  EXPECT_THAT(kinds, ElementsAre("revoke", "expiry", "mode", "refused", "start", "reload", "lost", "stop"));
-  EXPECT_EQ(message(), "root revoked g-7 of alice: done");
+  EXPECT_THAT(kinds, ElementsAre("revoke", "expiry", "mode", "refused", "start", "reload", "lost", "stop", "extend",
+                                 "suspend", "resume", "request", "answer", "notice", "drift"));
+  EXPECT_EQ(message(), "ds01d revoked g-7 of alice");  // nobody is said to have done it
+  EXPECT_EQ(lines()[1].at("message").as_string(), "g-7 of alice has ended");
   EXPECT_EQ(lines()[3].at("message").as_string(), "bob (pid 5) was refused: POST /v1/grants needs an admin");
   EXPECT_EQ(trail_.lines_lost(), 0U);
 }

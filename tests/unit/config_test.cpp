@@ -109,6 +109,7 @@ void expect_defaults(const Config& config) {
   EXPECT_EQ(config.admin_users, defaults.admin_users);
   EXPECT_EQ(config.admin_groups, defaults.admin_groups);
   EXPECT_EQ(config.grants, defaults.grants);
+  EXPECT_EQ(config.notices, defaults.notices);
   EXPECT_EQ(config.audit, defaults.audit);
   EXPECT_THAT(config.without_effect, IsEmpty());
 }
@@ -143,7 +144,10 @@ allow: {cgroups: [/a.slice, /b.slice/c]}
 exempt: {users: [x, uid:1000], groups: [g], cgroups: [/system.slice/s.service], rules: [{cgroup: /r, user: u}]}
 deny: {users: [mallory]}
 admin: {users: [boss], groups: []}
-grants: {default: 2h, maximum: 1d12h, maximum_by_group: {students: 4h, staff: 30d}, require_reason: true, on_expiry: kill}
+grants:
+  {default: 2h, maximum: 1d12h, maximum_by_group: {students: 4h, staff: 30d}, require_reason: true, on_expiry: kill,
+   auto_approve: [{group: staff, up_to: 2d}, {group: ops, up_to: 8h}], request_ttl: 3h, max_pending_per_user: 5}
+notices: {before_end: [5m, 2h, 30s]}
 audit: {limit: 0, window: 5m, journald: false, json: ""}
 )");
   EXPECT_EQ(config.gpu_mode, Mode::full);
@@ -163,6 +167,10 @@ audit: {limit: 0, window: 5m, journald: false, json: ""}
   EXPECT_THAT(config.grants.maximum_by_group, ElementsAre(Pair("staff", 30 * 24h), Pair("students", 4h)));
   EXPECT_TRUE(config.grants.require_reason);
   EXPECT_EQ(config.grants.on_expiry, OnExpiry::kill);
+  EXPECT_THAT(config.grants.auto_approve, ElementsAre(AutoApprove{"staff", 48h}, AutoApprove{"ops", 8h}));
+  EXPECT_EQ(config.grants.request_ttl, 3h);
+  EXPECT_EQ(config.grants.max_pending_per_user, 5U);
+  EXPECT_THAT(config.notices.before_end, ElementsAre(2h, 5min, 30s));
   EXPECT_EQ(config.audit.limit, 0U);
   EXPECT_EQ(config.audit.window, 5min);
   EXPECT_FALSE(config.audit.journald);
@@ -190,25 +198,35 @@ TEST_F(ConfigTest, KeysWithoutEffectAreNamed) {
   const Config config = good(R"(
 gates: {docker: monitoring}
 telemetry: allow
-grants: {soft_grace: 1h, kill_grace: 1s, auto_approve: [{group: staff, up_to: 1h}], request_ttl: 1h, max_pending_per_user: 4}
-notices: {before_end: [], denied_text: "Ask Eve."}
+grants: {soft_grace: 1h, kill_grace: 1s}
+notices: {denied_text: "Ask Eve."}
 quota: {limits: /other.yaml, warn_at: 1}
 )");
-  EXPECT_THAT(config.without_effect,
-              ElementsAre("gates.docker", "telemetry", "grants.soft_grace", "grants.kill_grace", "grants.auto_approve",
-                          "grants.request_ttl", "grants.max_pending_per_user", "notices.before_end",
-                          "notices.denied_text", "quota.limits", "quota.warn_at"));
+  EXPECT_THAT(config.without_effect, ElementsAre("gates.docker", "telemetry", "grants.soft_grace", "grants.kill_grace",
+                                                 "notices.denied_text", "quota.limits", "quota.warn_at"));
 }
 
 TEST_F(ConfigTest, DefaultOfKeyWithoutEffectIsNotNamed) {
   const Config config = good(R"(
 gates: {docker: disabled}
 telemetry: deny
-grants: {soft_grace: 1d, kill_grace: 1m, auto_approve: [], request_ttl: 24h, max_pending_per_user: 3}
-notices: {before_end: [60m, 10m], denied_text: ""}
+grants: {soft_grace: 1d, kill_grace: 1m}
+notices: {denied_text: ""}
 quota: {limits: /etc/ds01/resource-limits.yaml, warn_at: 0.90}
 )");
   EXPECT_THAT(config.without_effect, IsEmpty());
+}
+
+TEST_F(ConfigTest, KeysWithEffectAreNotNamed) {
+  const Config config = good(R"(
+grants: {auto_approve: [{group: staff, up_to: 1h}], request_ttl: 1h, max_pending_per_user: 4}
+notices: {before_end: [5m]}
+)");
+  EXPECT_THAT(config.without_effect, IsEmpty());
+}
+
+TEST_F(ConfigTest, WarningsMayBeNone) {
+  EXPECT_THAT(good("notices: {before_end: []}\n").notices.before_end, IsEmpty());
 }
 
 TEST_F(ConfigTest, WindowsLineEndsAndByteOrderMarkAreAccepted) {
@@ -529,7 +547,19 @@ TEST_F(ConfigTest, BadValuesOfSeveralLinesAreReportedInTheirOwn) {
               StartsWith("agent.yaml:5: grants.maximum_by_group.b: "));
 }
 
+// The keys of one section come in any order, so this is looked at when all are read.
+TEST_F(ConfigTest, AutoApprovalAboveItsMaximumIsReportedInItsOwnLine) {
+  EXPECT_EQ(bad("grants:\n  auto_approve:\n  - {group: a, up_to: 1h}\n  - {group: b, up_to: 3h}\n  maximum: 2h\n"
+                "  default: 1h\n"),
+            "agent.yaml:4: grants.auto_approve[1]: up_to (3h) must not be above grants.maximum (2h)");
+  EXPECT_EQ(bad("grants:\n  maximum_by_group: {a: 1h}\n  auto_approve: [{group: a, up_to: 2h}]\n"),
+            "agent.yaml:3: grants.auto_approve[0]: up_to (2h) must not be above grants.maximum_by_group.a (1h)");
+}
+
 TEST_F(ConfigTest, ValuesAtTheirLimitsAreAccepted) {
+  EXPECT_EQ(good("grants: {auto_approve: [{group: a, up_to: 7d}]}\n").grants.auto_approve.size(), 1U);
+  EXPECT_EQ(good("grants: {max_pending_per_user: 0}\n").grants.max_pending_per_user, 0U);
+  EXPECT_EQ(good("notices: {before_end: [1s, 2s, 3s, 4s, 5s, 6s, 7s, 8s, 9s, 10s]}\n").notices.before_end.size(), 10U);
   EXPECT_EQ(good("grants: {default: 1h, maximum: 1h}\n").grants.maximum, 1h);
   EXPECT_EQ(good("audit: {limit: 100000}\n").audit.limit, 100000U);
   EXPECT_THAT(good("exempt: {users: ['domain users', 'D\\u', uid:4294967294]}\n").exempt_users,
@@ -562,23 +592,6 @@ TEST_F(ConfigTest, BuiltInRulesCoverAllOfNvidiasFirstMajorByNumber) {
     if (rule.major == std::variant<std::uint32_t, std::string>(195U))
       for (auto minor = rule.first_minor; minor <= rule.last_minor; ++minor) covered[minor] = true;
   EXPECT_THAT(covered, testing::Each(true));
-}
-
-// ---- Words
-
-TEST(Words, AreReadBack) {
-  for (const auto mode : {Mode::disabled, Mode::monitoring, Mode::full}) EXPECT_EQ(parse_mode(to_string(mode)), mode);
-  for (const auto action : {OnExpiry::soft, OnExpiry::cut, OnExpiry::kill})
-    EXPECT_EQ(parse_on_expiry(to_string(action)), action);
-  using enum DeviceClass;
-  for (const auto device_class : {gpu, control, compute, capability, fabric, dri})
-    EXPECT_EQ(parse_device_class(to_string(device_class)), device_class);
-}
-
-TEST(Words, UnknownOnesAreNone) {
-  EXPECT_EQ(parse_mode("Full"), std::nullopt);
-  EXPECT_EQ(parse_on_expiry(""), std::nullopt);
-  EXPECT_EQ(parse_device_class("gpu "), std::nullopt);
 }
 
 }  // namespace

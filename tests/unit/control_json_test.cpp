@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The contract's JSON, both ways, and the metrics.
+// What the agent knows as the contract's JSON, and the metrics.
 #include "control/json.h"
 
 #include <gmock/gmock.h>
@@ -22,125 +22,6 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using namespace std::chrono_literals;
 
-// ---- grant requests
-
-TEST(ParseGrantRequest, SubjectAloneHasTheDefaults) {
-  const auto request = parse_grant_request(R"({"subject": "alice"})");
-  ASSERT_TRUE(request) << fake::message(request);
-  EXPECT_EQ(request->subject, "alice");
-  EXPECT_TRUE(std::holds_alternative<std::monostate>(request->end));
-  EXPECT_EQ(request->gpus, "all");
-  EXPECT_EQ(request->reason, "");
-  EXPECT_EQ(request->on_expiry, std::nullopt);
-  EXPECT_FALSE(request->dry_run);
-}
-
-TEST(ParseGrantRequest, FieldsAllAreRead) {
-  const auto request = parse_grant_request(
-      R"({"subject": "uid:5", "duration_s": 90, "gpus": [0, "GPU-aaaa"], "reason": "größe", "on_expiry": "kill", "dry_run": true})");
-  ASSERT_TRUE(request) << fake::message(request);
-  EXPECT_EQ(std::get<std::chrono::seconds>(request->end), 90s);
-  EXPECT_EQ(request->gpus, "0,GPU-aaaa");
-  EXPECT_EQ(request->reason, "größe");
-  EXPECT_EQ(request->on_expiry, config::OnExpiry::kill);
-  EXPECT_TRUE(request->dry_run);
-}
-
-TEST(ParseGrantRequest, EndHasThreeForms) {
-  EXPECT_TRUE(
-      std::holds_alternative<grants::Permanent>(parse_grant_request(R"({"subject": "a", "permanent": true})")->end));
-  EXPECT_EQ(std::get<WallTime>(parse_grant_request(R"({"subject": "a", "expires_at": "2026-03-01T12:00:00Z"})")->end),
-            WallTime(1772366400s));
-  EXPECT_EQ(
-      std::get<std::chrono::seconds>(
-          parse_grant_request(R"({"subject": "a", "duration_s": 1, "permanent": false, "expires_at": null})")->end),
-      1s);
-}
-
-struct Bad {
-  std::string body;
-  std::string message;
-};
-
-TEST(ParseGrantRequest, EverythingElseIsNamedAndRefused) {
-  const std::string ends = "give one of 'duration_s', 'expires_at' and 'permanent'";
-  const Bad table[] = {
-      {"", "not a JSON object"},
-      {"[]", "not a JSON object"},
-      {"\"alice\"", "not a JSON object"},
-      {"{\"subject\": \"a\"", "not a JSON object"},
-      {"{\"subject\": \"a\"} x", "not a JSON object"},
-      {"{\"subject\": \"\xff\"}", "not a JSON object"},
-      {"{\"subject\": \"a\", \"x\": [[[[[[[[[[1]]]]]]]]]]}", "not a JSON object"},
-      {"{}", "'subject' is missing"},
-      {R"({"subject": null})", "'subject' is missing"},
-      {R"({"subject": 5})", "'subject' must be a string"},
-      {R"({"subject": "a", "duration": "1h"})", "unknown field 'duration'"},
-      {R"({"subject": "a", "caps": null})", "unknown field 'caps'"},
-      {R"({"subject": "a", "duration_s": "1h"})", "'duration_s' must be"},
-      {R"({"subject": "a", "duration_s": 0})", "'duration_s' must be"},
-      {R"({"subject": "a", "duration_s": -1})", "'duration_s' must be"},
-      {R"({"subject": "a", "duration_s": 1.5})", "'duration_s' must be"},
-      {R"({"subject": "a", "duration_s": 1e3})", "'duration_s' must be"},
-      {R"({"subject": "a", "duration_s": true})", "'duration_s' must be"},
-      {R"({"subject": "a", "duration_s": 3162240001})", "at most a century"},
-      {R"({"subject": "a", "duration_s": 9223372036854775807})", "at most a century"},
-      {R"({"subject": "a", "duration_s": 18446744073709551615})", "at most a century"},
-      {R"({"subject": "a", "expires_at": "tomorrow"})", "is not a time"},
-      {R"({"subject": "a", "expires_at": 1772366400})", "'expires_at' must be a string"},
-      {R"({"subject": "a", "permanent": "yes"})", "'permanent' must be true or false"},
-      {R"({"subject": "a", "permanent": true, "duration_s": 60})", ends},
-      {R"({"subject": "a", "expires_at": "2026-03-01", "duration_s": 60})", ends},
-      {R"({"subject": "a", "expires_at": "2026-03-01", "permanent": true})", ends},
-      {R"({"subject": "a", "gpus": 0})", "'gpus' must be"},
-      {R"({"subject": "a", "gpus": [-1]})", "'gpus' must be"},
-      {R"({"subject": "a", "gpus": [0.5]})", "'gpus' must be"},
-      {R"({"subject": "a", "gpus": ["0,1"]})", "'gpus' must be"},
-      {R"({"subject": "a", "gpus": [[0]]})", "'gpus' must be"},
-      {R"({"subject": "a", "reason": 1})", "'reason' must be a string"},
-      {R"({"subject": "a", "on_expiry": "explode"})", "'on_expiry' must be soft, cut or kill"},
-      {R"({"subject": "a", "dry_run": 1})", "'dry_run' must be true or false"},
-  };
-  for (const auto& [body, message] : table) {
-    const auto request = parse_grant_request(body);
-    EXPECT_EQ(fake::code(request), ErrorCode::invalid) << body;
-    EXPECT_THAT(fake::message(request), HasSubstr(message)) << body;
-  }
-}
-
-TEST(ParseGrantRequest, FieldUnknownIsShownHarmless) {
-  EXPECT_THAT(fake::message(parse_grant_request("{\"subject\": \"a\", \"x\\u001b[2J\": 1}")), Not(HasSubstr("\x1b")));
-}
-
-TEST(ParseGrantRequest, GpusNoneIsNotAll) {
-  EXPECT_EQ(parse_grant_request(R"({"subject": "a", "gpus": []})")->gpus, "");
-}
-
-// ---- mode requests
-
-TEST(ParseModeRequest, ModesAreRead) {
-  EXPECT_EQ(parse_mode_request(R"({"mode": "full"})")->mode, config::Mode::full);
-  EXPECT_EQ(parse_mode_request(R"({"gate": "gpu", "mode": "default"})")->mode, std::nullopt);
-  EXPECT_EQ(parse_mode_request(R"({"mode": "disabled", "for_s": 3600})")->lasting, 3600s);
-}
-
-TEST(ParseModeRequest, EverythingElseIsRefused) {
-  const Bad table[] = {
-      {"", "not a JSON object"},
-      {"{}", "'mode' is missing"},
-      {R"({"mode": "off"})", "'mode' must be"},
-      {R"({"mode": 2})", "'mode' must be a string"},
-      {R"({"mode": "default", "for_s": 5})", "does not go with"},
-      {R"({"mode": "full", "for_s": 0})", "'for_s' must be"},
-      {R"({"mode": "full", "for": "1h"})", "unknown field 'for'"},
-  };
-  for (const auto& [body, message] : table) {
-    EXPECT_EQ(fake::code(parse_mode_request(body)), ErrorCode::invalid) << body;
-    EXPECT_THAT(fake::message(parse_mode_request(body)), HasSubstr(message)) << body;
-  }
-  EXPECT_EQ(fake::code(parse_mode_request(R"({"gate": "docker", "mode": "full"})")), ErrorCode::not_found);
-}
-
 // ---- grants
 
 grants::Grant grant(const Clock& clock) {
@@ -150,8 +31,7 @@ grants::Grant grant(const Clock& clock) {
   grant.subject.name = "alice";
   grant.gpus = {{0, "GPU-aaaa"}, {1, ""}};
   grant.created = clock.wall();
-  grant.ends = clock.boot() + 90s;
-  grant.ends_wall = clock.wall() + 90s;
+  grant.end = clock.boot() + 90s;
   grant.granted_by = {0, "root", 1002};
   grant.reason = "thesis";
   return grant;
@@ -173,7 +53,7 @@ TEST(ToJson, GrantPermanentOfACgroupHasNulls) {
   one.subject.kind = grants::Subject::Kind::cgroup;
   one.subject.path = "/job";
   one.gpus.reset();
-  one.ends.reset();
+  one.end = Never{};
   one.granted_by.login_uid.reset();
   const auto json = to_json(one, clock);
   EXPECT_EQ(boost::json::serialize(json.at("subject")), R"({"kind":"cgroup","path":"/job"})");
@@ -192,15 +72,109 @@ TEST(ToJson, RemainingIsRoundedUpAndNeverNegative) {
   EXPECT_EQ(to_json(one, clock).at("remaining_s").as_int64(), 0);
 }
 
+TEST(ToJson, GrantThatEndsOnTheWallClockFollowsIt) {
+  fake::Clock clock;
+  auto one = grant(clock);
+  one.end = clock.wall() + 90s;
+  clock.step_wall(30s);
+  EXPECT_EQ(to_json(one, clock).at("expires_at").as_string(), "2026-03-01T12:01:30Z");
+  EXPECT_EQ(to_json(one, clock).at("remaining_s").as_int64(), 60);
+  one.end = clock.boot() + 90s;
+  clock.step_wall(30s);
+  EXPECT_EQ(to_json(one, clock).at("expires_at").as_string(), "2026-03-01T12:02:30Z");
+  EXPECT_EQ(to_json(one, clock).at("remaining_s").as_int64(), 90);
+}
+
+TEST(ToJson, GrantSuspendedKeepsItsEnd) {
+  const fake::Clock clock;
+  auto one = grant(clock);
+  one.state = grants::State::suspended;
+  EXPECT_EQ(to_json(one, clock).at("state").as_string(), "suspended");
+  EXPECT_EQ(to_json(one, clock).at("remaining_s").as_int64(), 90);
+}
+
 TEST(ToJson, GrantEndedSaysWhenItReallyDid) {
   const fake::Clock clock;
   auto one = grant(clock);
   one.state = grants::State::revoked;
-  one.ends_wall = clock.wall() + 10s;
+  one.ended = clock.wall() + 10s;
   EXPECT_EQ(to_json(one, clock).at("expires_at").as_string(), "2026-03-01T12:00:10Z");
   EXPECT_EQ(to_json(one, clock).at("remaining_s").as_int64(), 0);
-  one.ends.reset();  // it was permanent until somebody revoked it
+  one.end = Never{};  // it was permanent until somebody revoked it
   EXPECT_EQ(to_json(one, clock).at("expires_at").as_string(), "2026-03-01T12:00:10Z");
+}
+
+// ---- history
+
+TEST(HistoryJson, SaysHowItEnded) {
+  const fake::Clock clock;
+  auto one = grant(clock);
+  one.state = grants::State::revoked;
+  one.ended = clock.wall() + 10s;
+  one.ended_by = grants::Actor{0, "root", std::nullopt};
+  one.end_reason = "maintenance";
+  const auto json = history_json(one, clock);
+  EXPECT_EQ(json.at("id").as_string(), "g-7");
+  EXPECT_EQ(json.at("ended_at").as_string(), "2026-03-01T12:00:10Z");
+  EXPECT_EQ(json.at("lasted_s").as_int64(), 10);
+  EXPECT_EQ(json.at("how").as_string(), "revoked");
+  EXPECT_EQ(boost::json::serialize(json.at("ended_by")), R"({"uid":0,"name":"root","login_uid":null})");
+  EXPECT_EQ(json.at("end_reason").as_string(), "maintenance");
+}
+
+TEST(HistoryJson, ExpiredHasNobodyBehindIt) {
+  const fake::Clock clock;
+  auto one = grant(clock);
+  one.state = grants::State::expired;
+  one.ended = clock.wall() - 1h;  // the clock was set back
+  const auto json = history_json(one, clock);
+  EXPECT_EQ(json.at("how").as_string(), "expired");
+  EXPECT_TRUE(json.at("ended_by").is_null());
+  EXPECT_EQ(json.at("lasted_s").as_int64(), 0);
+}
+
+// ---- requests and notices
+
+grants::Request request(const Clock& clock) {
+  grants::Request request;
+  request.number = 3;
+  request.who = {1000, "alice", 1000};
+  request.duration = 1h;
+  request.gpus = "0,1";
+  request.reason = "thesis";
+  request.created = clock.wall();
+  request.lapses = clock.boot() + 24h;
+  return request;
+}
+
+TEST(ToJson, RequestHasTheContractsShape) {
+  const fake::Clock clock;
+  EXPECT_EQ(boost::json::serialize(to_json(request(clock), clock)),
+            R"({"id":"r-3","user":{"name":"alice","uid":1000},"duration_s":3600,"gpus":"0,1","reason":"thesis",)"
+            R"("created_at":"2026-03-01T12:00:00Z","lapses_at":"2026-03-02T12:00:00Z","state":"pending",)"
+            R"("decided_at":null,"decided_by":null,"answer":"","grant_id":null})");
+}
+
+TEST(ToJson, RequestAnsweredSaysByWhomAndHow) {
+  const fake::Clock clock;
+  auto one = request(clock);
+  one.state = grants::RequestState::approved;
+  one.decided = clock.wall() + 1min;
+  one.decided_by = grants::Actor{1002, "carol", 1002};
+  one.grant = 9;
+  const auto json = to_json(one, clock);
+  EXPECT_TRUE(json.at("lapses_at").is_null());
+  EXPECT_EQ(json.at("state").as_string(), "approved");
+  EXPECT_EQ(json.at("decided_at").as_string(), "2026-03-01T12:01:00Z");
+  EXPECT_EQ(json.at("decided_by").at("name").as_string(), "carol");
+  EXPECT_EQ(json.at("grant_id").as_string(), "g-9");
+}
+
+TEST(NoticesJson, NumberTimeText) {
+  const fake::Clock clock;
+  EXPECT_EQ(boost::json::serialize(notices_json({{4, clock.wall(), "g-1 has ended"}})),
+            R"([{"number":4,"time":"2026-03-01T12:00:00Z","text":"g-1 has ended"}])");
+  EXPECT_EQ(boost::json::serialize(notices_json({})), "[]");
 }
 
 // ---- denials
@@ -242,15 +216,15 @@ TEST(DenialsJson, OfOneUserOnly) {
 
 TEST(MetricsText, SumsWithoutNamingUsers) {
   const auto rows = counts();
-  const auto text = metrics_text({rows, {1, 2, 3}, 4, true, config::Mode::full, 5, 6});
+  const auto text = metrics_text({rows, {1, 2, 3}, 4, true, config::Mode::full, 5, 7, 8, true, 6});
   for (const auto* line :
        {"ds01_decisions_total{class=\"gpu\",hook=\"open\",verdict=\"allowed\"} 14\n",
         "ds01_decisions_total{class=\"gpu\",hook=\"open\",verdict=\"denied\"} 4\n",
         "ds01_decisions_total{class=\"compute\",hook=\"open\",verdict=\"would_deny\"} 4\n",
         "ds01_decisions_total{class=\"admin.sock\",hook=\"connect\",verdict=\"denied\"} 2\n", "\nds01_attached 1\n",
-        "\nds01_mode 2\n", "\nds01_grants_active 5\n", "\nds01_events_lost_total 1\n",
-        "\nds01_events_limited_total 2\n", "\nds01_unattributed_total 3\n", "\nds01_recursion_misses_total 4\n",
-        "\nds01_audit_lines_lost_total 6\n"})
+        "\nds01_mode 2\n", "\nds01_grants_active 5\n", "\nds01_grants_suspended 7\n", "\nds01_requests_pending 8\n",
+        "\nds01_store_ok 1\n", "\nds01_events_lost_total 1\n", "\nds01_events_limited_total 2\n",
+        "\nds01_unattributed_total 3\n", "\nds01_recursion_misses_total 4\n", "\nds01_audit_lines_lost_total 6\n"})
     EXPECT_THAT(text, HasSubstr(line));
   EXPECT_THAT(text, Not(HasSubstr("selftest")));
   EXPECT_THAT(text, Not(HasSubstr("1000")));
@@ -259,7 +233,7 @@ TEST(MetricsText, SumsWithoutNamingUsers) {
 
 TEST(MetricsText, EverySampleHasHelpAndType) {
   const auto rows = counts();
-  std::istringstream in(metrics_text({rows, {}, 0, false, config::Mode::disabled, 0, 0}));
+  std::istringstream in(metrics_text({rows, {}, 0, false, config::Mode::disabled, 0, 0, 0, false, 0}));
   std::string described;
   for (std::string line; std::getline(in, line);) {
     if (line.starts_with("# TYPE ")) described = line.substr(7, line.find(' ', 7) - 7);

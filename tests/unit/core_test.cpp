@@ -249,6 +249,7 @@ class FakeClock final : public Clock {
  public:
   BootTime boot() const override { return BootTime(100s); }
   WallTime wall() const override { return WallTime(1'000'000s); }
+  std::string boot_id() const override { return "boot"; }
 };
 
 TEST(Clock, ConvertsBothWays) {

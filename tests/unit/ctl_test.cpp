@@ -148,10 +148,73 @@ TEST(Views, ControlCharactersDoNotReachTheTerminal) {
   const auto caller = boost::json::parse(R"({"user": "\u001b[2J", "why": "\u009b", "grant": null})");
   const auto status =
       boost::json::parse(R"({"attached": false, "reason": "\u001b[2J", "gates": {"\u001b[2J": {"mode": "\u001b"}}})");
-  for (const auto& text : {grant_view(hostile), grants_view({hostile}, {}), whoami_view(caller), status_view(status)}) {
+  const auto request = boost::json::parse(R"({"id": "\u001b", "user": {"name": "\u009b"}, "gpus": "\u001b[2J",
+      "reason": "\u001b", "state": "denied", "answer": "\u009b2J"})");
+  const auto notice = boost::json::parse(R"({"time": "\u001b", "text": "a\n\u001b[2J\u009b"})");
+  auto ended = hostile;
+  ended.as_object()["how"] = "\x1b";
+  ended.as_object()["end_reason"] = "\x1b[2J";
+  for (const auto& text :
+       {grant_view(hostile), grants_view({hostile}, {}), whoami_view(caller), status_view(status),
+        history_view({ended}, {}), requests_view({request}, {}), request_view(request), notices_view({notice})}) {
     EXPECT_THAT(text, Not(HasSubstr("\x1b")));
     EXPECT_THAT(text, Not(HasSubstr("\xc2\x9b")));
   }
+}
+
+TEST(HistoryView, SaysWhoWhyHowLongAndHowItEnded) {
+  const boost::json::array grants{
+      grant(R"({"state": "revoked", "ended_at": "2026-03-01T12:30:00Z", "lasted_s": 1800, "how": "revoked",
+                "ended_by": {"uid": 0, "name": "carol", "login_uid": null}, "end_reason": "maintenance"})"),
+      grant(R"({"id": "g-8", "state": "expired", "ended_at": "2026-03-01T13:30:00Z", "lasted_s": 5400, "how": "expired",
+                "ended_by": null, "end_reason": ""})")};
+  EXPECT_EQ(
+      history_view(grants, {}),
+      "ID   SUBJECT  GPUS  GRANTED               LASTED  ENDED                 HOW                            BY  "
+      "  REASON\n"
+      "g-7  alice    0,2   2026-03-01T12:00:00Z  30m     2026-03-01T12:30:00Z  revoked by carol: maintenance  "
+      "root  thesis\n"
+      "g-8  alice    0,2   2026-03-01T12:00:00Z  1h30m   2026-03-01T13:30:00Z  expired                        "
+      "root  thesis\n"
+      "\n2 grants\n");
+}
+
+boost::json::value request(std::string_view change = "{}") {
+  auto value = boost::json::parse(
+      R"({"id": "r-3", "user": {"name": "alice", "uid": 1000}, "duration_s": 5400, "gpus": "0,2", "reason": "thesis",
+          "created_at": "2026-03-01T12:00:00Z", "lapses_at": "2026-03-02T12:00:00Z", "state": "pending",
+          "decided_at": null, "decided_by": null, "answer": "", "grant_id": null})");
+  const auto changes = boost::json::parse(boost::json::string_view(change.data(), change.size()));
+  for (const auto& field : changes.as_object()) value.as_object()[field.key()] = field.value();
+  return value;
+}
+
+TEST(RequestsView, RowsAndFooter) {
+  const boost::json::array requests{request(),
+                                    request(R"({"id": "r-4", "gpus": "all", "lapses_at": null, "state": "denied"})")};
+  EXPECT_EQ(requests_view(requests, {}),
+            "ID   USER   FOR    GPUS  ASKED                 LAPSES                STATE    REASON\n"
+            "r-3  alice  1h30m  0,2   2026-03-01T12:00:00Z  2026-03-02T12:00:00Z  pending  thesis\n"
+            "r-4  alice  1h30m  all   2026-03-01T12:00:00Z  -                     denied   thesis\n"
+            "\n2 requests\n");
+  TableStyle style;
+  style.legend = false;
+  EXPECT_EQ(requests_view({}, style), "");
+}
+
+TEST(RequestView, SaysWhatBecameOfIt) {
+  EXPECT_EQ(request_view(request()), "r-3: asked for 1h30m on GPU 0,2; an admin has to approve it\n");
+  EXPECT_EQ(request_view(request(R"({"state": "denied", "answer": "not this week"})")),
+            "r-3: alice asked for 1h30m on GPU 0,2, denied: not this week\n");
+  auto approved = request(R"({"state": "approved"})");
+  approved.as_object()["grant"] = grant();
+  EXPECT_EQ(request_view(approved), grant_view(grant()));
+}
+
+TEST(NoticesView, LinesAreKeptApart) {
+  EXPECT_EQ(notices_view({}), "");
+  const auto notices = boost::json::parse(R"([{"number": 1, "time": "2026-03-01T12:00:00Z", "text": "one\ntwo"}])");
+  EXPECT_EQ(notices_view(notices.as_array()), "2026-03-01T12:00:00Z one\n  two\n");
 }
 
 TEST(DenialsView, RowsInColumns) {
@@ -193,6 +256,22 @@ TEST(StatusView, GateAttachedNamesBackendAndCounts) {
             "gpu: full\n"
             "grants: 3   denied: 5   would deny: 6\n"
             "events lost: 7   not logged (user's limit): 8   recursion misses: 0   audit lines lost: 9\n");
+}
+
+TEST(StatusView, WhatNeedsAttentionHasItsOwnLine) {
+  auto one = status(true);
+  one.as_object()["store"] = {{"ok", true}, {"error", nullptr}};
+  one.as_object()["requests_pending"] = 0;
+  one.as_object()["grants_suspended"] = 0;
+  EXPECT_EQ(status_view(one), status_view(status(true)));
+  one.as_object()["store"] = {{"ok", false}, {"error", "ds01.db is corrupt: restore it"}};
+  one.as_object()["requests_pending"] = 2;
+  one.as_object()["grants_suspended"] = 1;
+  EXPECT_THAT(status_view(one), HasSubstr("\nSTORE BROKEN: ds01.db is corrupt: restore it\n"));
+  EXPECT_THAT(status_view(one), HasSubstr("\ngrants: 3   suspended: 1   denied: 5"));
+  EXPECT_THAT(status_view(one), HasSubstr("\n2 requests wait: ds01ctl requests\n"));
+  one.as_object()["requests_pending"] = 1;
+  EXPECT_THAT(status_view(one), HasSubstr("\n1 request waits: ds01ctl requests\n"));
 }
 
 TEST(WhoamiView, WithAndWithoutGrant) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "enforcer/mode_store.h"
 #include "fakes.h"
 
 namespace ds01::enforcer {
@@ -25,16 +26,28 @@ class EnforcerTest : public ::testing::Test {
   fake::Clock clock_;
   fake::Users users_;
   identity::Cgroups cgroups_{folder_.make("cgroup")};
-  Enforcer enforcer_{{clock_, users_, cgroups_, {folder_.path() / "proc", folder_.path() / "lsm", folder_.path()}}, {}};
+  database::Database database_{folder_.path() / "ds01.db"};
+  int events_ = 0;
+  Enforcer enforcer_{
+      {clock_,
+       users_,
+       cgroups_,
+       database_,
+       {folder_.path() / "proc", folder_.path() / "lsm", folder_.path(), folder_.path() / "pins" / "ds01"},
+       [this](const ds01_event&) { ++events_; }},
+      {}};
 };
 
 TEST_F(EnforcerTest, NotStartedEverythingThatNeedsTheKernelIsUnavailable) {
   EXPECT_FALSE(enforcer_.attached());
   EXPECT_EQ(enforcer_.reason(), "starting");
-  EXPECT_EQ(fake::code(enforcer_.set_mode(Mode::full, std::nullopt)), ErrorCode::unavailable);
+  EXPECT_EQ(fake::code(enforcer_.set_mode(Mode::full, Never{})), ErrorCode::unavailable);
   EXPECT_EQ(fake::code(enforcer_.reset_mode()), ErrorCode::unavailable);
   EXPECT_EQ(fake::code(enforcer_.put({})), ErrorCode::unavailable);
   EXPECT_EQ(fake::code(enforcer_.erase({})), ErrorCode::unavailable);
+  EXPECT_EQ(fake::code(enforcer_.settle()), ErrorCode::unavailable);
+  EXPECT_EQ(fake::code(enforcer_.entries()), ErrorCode::unavailable);
+  EXPECT_EQ(fake::code(enforcer_.attach()), ErrorCode::unavailable);
   EXPECT_EQ(fake::code(enforcer_.guard(folder_.path() / "x.sock")), ErrorCode::unavailable);
   EXPECT_EQ(enforcer_.mode_now(), Mode::monitoring);
 }
@@ -44,11 +57,12 @@ TEST_F(EnforcerTest, NotStartedThereAreNoCounts) {
   EXPECT_EQ(enforcer_.losses(), kernel::Losses{});
   EXPECT_EQ(enforcer_.recursion_misses(), 0U);
   EXPECT_EQ(enforcer_.events_fd(), -1);
-  EXPECT_TRUE(enforcer_.consume_events([](const ds01_event&) { FAIL(); }));
+  EXPECT_TRUE(enforcer_.consume_events());
+  EXPECT_EQ(events_, 0);
 }
 
 TEST_F(EnforcerTest, StartWithoutBpfInTheLsmListSaysSo) {
-  EXPECT_FALSE(enforcer_.start());
+  EXPECT_FALSE(enforcer_.prepare());
   EXPECT_FALSE(enforcer_.attached());
   EXPECT_THAT(enforcer_.reason(), HasSubstr("bpf"));
   EXPECT_THAT(fake::message(enforcer_.put({})), HasSubstr(enforcer_.reason()));
@@ -95,6 +109,36 @@ TEST_F(EnforcerTest, RefreshFailingKeepsWhatWasResolved) {
   std::filesystem::remove(folder_.path() / "proc/devices");
   EXPECT_FALSE(enforcer_.refresh());
   EXPECT_TRUE(enforcer_.resolved().exempt_uids.contains(1000));
+}
+
+// ---- the override on disk
+
+TEST_F(EnforcerTest, StoredOverrideComesBack) {
+  const Override lasting{Mode::disabled, clock_.boot() + 1h};
+  ASSERT_TRUE(store_override(database_, lasting, clock_));
+  EXPECT_EQ(*load_override(database_, clock_), lasting);
+  const Override forever{Mode::full, Never{}};
+  ASSERT_TRUE(store_override(database_, forever, clock_));
+  EXPECT_EQ(*load_override(database_, clock_), forever);
+  ASSERT_TRUE(store_override(database_, std::nullopt, clock_));
+  EXPECT_EQ(*load_override(database_, clock_), std::nullopt);
+}
+
+TEST_F(EnforcerTest, StoredOverrideEndsOnTheBootClock) {
+  ASSERT_TRUE(store_override(database_, Override{Mode::disabled, clock_.boot() + 1h}, clock_));
+  clock_.step_wall(24h);
+  EXPECT_TRUE(load_override(database_, clock_)->has_value());
+  clock_.advance(1h);
+  EXPECT_EQ(*load_override(database_, clock_), std::nullopt);
+}
+
+TEST_F(EnforcerTest, AfterARebootTheAbsoluteEndCounts) {
+  ASSERT_TRUE(store_override(database_, Override{Mode::disabled, clock_.boot() + 1h}, clock_));
+  const auto end = clock_.wall() + 1h;
+  clock_.reboot();
+  EXPECT_EQ(*load_override(database_, clock_), (Override{Mode::disabled, end}));
+  clock_.step_wall(2h);
+  EXPECT_EQ(*load_override(database_, clock_), std::nullopt);
 }
 
 }  // namespace

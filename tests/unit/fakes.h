@@ -29,13 +29,21 @@ class Clock final : public ds01::Clock {
  public:
   BootTime boot() const override { return boot_; }
   WallTime wall() const override { return wall_; }
+  std::string boot_id() const override { return "boot-" + std::to_string(boots_); }
   void advance(std::chrono::nanoseconds time) {
     boot_ += time;
     wall_ += time;
   }
   void step_wall(std::chrono::nanoseconds time) { wall_ += time; }
+  // Off for `time`, then up for 10 s.
+  void reboot(std::chrono::nanoseconds time = 1min) {
+    ++boots_;
+    boot_ = BootTime(10s);
+    wall_ += time + 10s;
+  }
 
  private:
+  int boots_ = 1;
   BootTime boot_{1000s};
   WallTime wall_{1772366400s};
 };
@@ -49,11 +57,14 @@ class Users final : public identity::Users {
     return found->second;
   }
   Result<std::string> name_of(uid_t uid) const override {
+    ++lookups;
+    if (broken) return fail(ErrorCode::system, "name service: Connection timed out");
     for (const auto& [name, known] : uids)
       if (known == uid) return name;
     return fail(ErrorCode::not_found, "no user has uid " + std::to_string(uid));
   }
   Result<std::set<uid_t>> members_of(const std::string& group) const override {
+    if (groups_broken) return fail(ErrorCode::system, "name service: Connection timed out");
     const auto found = groups.find(group);
     if (found == groups.end()) return fail(ErrorCode::not_found, "no such group: " + group);
     return found->second;
@@ -63,23 +74,44 @@ class Users final : public identity::Users {
   std::map<std::string, uid_t> uids{{"root", 0}, {"alice", 1000}, {"bob", 1001}, {"carol", 1002}};
   std::map<std::string, std::set<uid_t>> groups{{"staff", {1000, 1001}}};
   bool broken = false;
+  bool groups_broken = false;
+  mutable int lookups = 0;  // by uid
 };
 
 class KernelMap final : public grants::KernelMap {
  public:
   Status put(std::span<const grants::KernelGrant> grants) override {
-    if (broken) return fail(ErrorCode::unavailable, "the kernel's grant map is full");
-    for (const auto& grant : grants) entries[{grant.subject.kind, grant.subject.id}] = grant;
+    if (broken) return fail(ErrorCode::system, "the kernel's grant map is full");
+    ++puts;
+    for (const auto& grant : grants) map[{grant.subject.kind, grant.subject.id}] = grant;
     return {};
   }
   Status erase(std::span<const ds01_subject> subjects) override {
     if (broken) return fail(ErrorCode::system, "removing from the kernel's grant map");
-    for (const auto& subject : subjects) entries.erase({subject.kind, subject.id});
+    for (const auto& subject : subjects) map.erase({subject.kind, subject.id});
+    settled = subjects.empty() && settled;
     return {};
   }
+  Status settle() override {
+    if (broken || settle_broken) return fail(ErrorCode::system, "waiting for the kernel's programs");
+    settled = true;
+    return {};
+  }
+  Result<std::vector<grants::KernelGrant>> entries() const override {
+    if (broken) return fail(ErrorCode::system, "reading the kernel's grant map");
+    std::vector<grants::KernelGrant> entries;
+    for (const auto& [key, grant] : map) {
+      entries.push_back(grant);
+      entries.back().depth = 0;
+    }
+    return entries;
+  }
 
-  std::map<std::pair<std::uint32_t, std::uint64_t>, grants::KernelGrant> entries;
+  std::map<std::pair<std::uint32_t, std::uint64_t>, grants::KernelGrant> map;
+  int puts = 0;         // calls
+  bool settled = true;  // nothing was erased since the last settle()
   bool broken = false;
+  bool settle_broken = false;
 };
 
 class Folder {

@@ -30,6 +30,7 @@ includes() { grep -E "#include [<\"]$1" <<<"$source"; }
 
 includes 'bpf/' | grep -vE '^(agent/kernel|bpf)/' | breach 'only agent/kernel and bpf know libbpf'
 includes 'yaml-cpp/' | grep -vE '^agent/config/' | breach 'only agent/config knows yaml-cpp'
+includes 'sqlite3' | grep -vE '^agent/database/' | breach 'only agent/database knows SQLite'
 includes 'CLI/' | grep -vE '^agent/ctl/' | breach 'only agent/ctl knows CLI11'
 # connection.h is no public header: server.cpp and connection.cpp share it.
 includes 'boost/(asio|beast)' | grep -vE '^agent/(http/[a-z_]*\.cpp|http/connection\.h|daemon/[a-z_]*\.(cpp|h)):' |

@@ -79,6 +79,7 @@ guest_add_runner() {
   mkdir -p "$stage/ds01/vm" "$stage/ds01/bin"
   cp "$module" "$stage/ds01/vm/"
   install -m 755 "$here/run" "$stage/ds01/vm/run"
+  install -m 755 "$here/image-end" "$stage/ds01/vm/end"
   install -m 755 "$here/stub-load" "$stage/ds01/bin/stub-load"
 }
 

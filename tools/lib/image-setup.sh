@@ -108,7 +108,7 @@ After=multi-user.target docker.service
 [Service]
 Type=oneshot
 ExecStart=-/ds01/vm/run
-ExecStart=/bin/sh -c 'if [ -e /ds01/vm/orderly ]; then systemctl --no-block poweroff; else systemctl -ff poweroff; fi'
+ExecStart=/ds01/vm/end
 EOF
   file /etc/systemd/system/ds01-vm-shell.service <<'EOF'
 [Unit]

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grants/grant.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "grants/request.h"
+
+namespace ds01::grants {
+
+std::string_view to_string(State state) {
+  switch (state) {
+    case State::active: return "active";
+    case State::expired: return "expired";
+    case State::revoked: return "revoked";
+    case State::suspended: return "suspended";
+  }
+  std::unreachable();
+}
+
+std::string_view to_string(RequestState state) {
+  switch (state) {
+    case RequestState::pending: return "pending";
+    case RequestState::approved: return "approved";
+    case RequestState::denied: return "denied";
+    case RequestState::lapsed: return "lapsed";
+  }
+  std::unreachable();
+}
+
+std::string Subject::display() const {
+  if (kind == Kind::cgroup) return "cgroup:" + path;
+  return name.empty() ? fmt::format("uid:{}", uid) : name;
+}
+
+std::string Grant::scope() const {
+  if (!gpus) return "all GPUs";
+  std::vector<std::uint32_t> indices;
+  for (const auto& gpu : *gpus) indices.push_back(gpu.index);
+  return fmt::format("GPU {}", fmt::join(indices, ", "));
+}
+
+}  // namespace ds01::grants

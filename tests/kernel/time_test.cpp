@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Row 17: the wall clock is set, or the machine sleeps. Durations go by the boot clock, --until by the wall clock.
+#include <fcntl.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+#include <ctime>
+
+#include "core/clock.h"
+#include "harness.h"
+
+namespace ds01::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Time : public WithAgent {
+ protected:
+  void TearDown() override {
+    step(-stepped_);
+    ctl({"revoke", "alice"});
+    ctl({"revoke", "bob"});
+  }
+  void step(std::chrono::seconds by) {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    now.tv_sec += by.count();
+    EXPECT_EQ(::clock_settime(CLOCK_REALTIME, &now), 0);
+    stepped_ += by;
+  }
+  static std::string utc(std::chrono::seconds from_now) { return format_utc(SystemClock().wall() + from_now); }
+  // Asks until ds01ctl shows the grant in this state.
+  static void wait_for_state(const std::string& id, const std::string& state) {
+    while (ctl_json({"show", id}).at("state").as_string() != state) continue;
+  }
+
+  std::chrono::seconds stepped_{0};
+};
+
+TEST_F(Time, Attack17DurationsIgnoreTheWallClock) {
+  EXPECT_EQ(ctl({"grant", "alice", "1h"}).code, 0);
+  step(24h);
+  EXPECT_EQ(open_as({.uid = kAlice}), 0);
+  EXPECT_GT(ctl_json({"show", "alice"}).at("remaining_s").as_int64(), 3500);
+  step(-48h);
+  EXPECT_EQ(open_as({.uid = kAlice}), 0);
+  EXPECT_LE(ctl_json({"show", "alice"}).at("remaining_s").as_int64(), 3600);
+  EXPECT_EQ(ctl({"revoke", "alice"}).code, 0);
+  EXPECT_EQ(ctl({"grant", "alice", "2s"}).code, 0);
+  step(-24h);
+  const auto no_later = SystemClock().boot() + 2s;
+  while (open_as({.uid = kAlice}) == 0) EXPECT_LT(SystemClock().boot(), no_later);
+  EXPECT_EQ(open_as({.uid = kAlice}), EACCES);
+}
+
+TEST_F(Time, UntilFollowsTheWallClock) {
+  const auto id = std::string(ctl_json({"grant", "alice", "--until", utc(1h)}).at("id").as_string());
+  EXPECT_EQ(open_as({.uid = kAlice}), 0);
+  step(-1h);
+  EXPECT_EQ(open_as({.uid = kAlice}), 0);
+  while (ctl_json({"show", "alice"}).at("remaining_s").as_int64() < 7000) continue;
+  step(3h);
+  while (open_as({.uid = kAlice}) == 0) continue;  // the agent hears of it and tells the kernel
+  wait_for_state(id, "expired");
+}
+
+// Its absolute end is what counts after a reboot, so it has to be right on disk although the clock was set meanwhile.
+TEST_F(Time, ClockSetWhileTheAgentIsDeadIsNoticed) {
+  const auto until = std::string(ctl_json({"grant", "alice", "--until", utc(1h)}).at("id").as_string());
+  EXPECT_EQ(ctl({"grant", "bob", "1h"}).code, 0);
+  agent().kill();
+  step(24h);
+  agent().start_again();
+  EXPECT_EQ(open_as({.uid = kAlice}), EACCES);
+  EXPECT_EQ(open_as({.uid = kBob}), 0);
+  wait_for_state(until, "expired");
+}
+
+void write_text(const char* path, const std::string& text) {
+  const Fd fd(::open(path, O_WRONLY | O_CLOEXEC));
+  EXPECT_EQ(::write(fd.get(), text.data(), text.size()), static_cast<ssize_t>(text.size())) << path;
+}
+
+// The boot clock counts the time asleep, the monotonic one does not: a grant that would end in 5 s has ended after a
+// sleep of 6 s.
+TEST_F(Time, Attack17SuspendCounts) {
+  const auto awake = [] {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return std::chrono::seconds(now.tv_sec);
+  };
+  const auto id = std::string(ctl_json({"grant", "alice", "5s"}).at("id").as_string());
+  EXPECT_EQ(open_as({.uid = kAlice}), 0);
+  const auto boot_before = SystemClock().boot();
+  const auto awake_before = awake();
+  write_text("/sys/class/rtc/rtc0/wakealarm", "+7");
+  write_text("/sys/power/state", "mem");
+  EXPECT_GE(SystemClock().boot() - boot_before, 5s);
+  EXPECT_LT(awake() - awake_before, 5s);
+  EXPECT_EQ(open_as({.uid = kAlice}), EACCES);
+  wait_for_state(id, "expired");
+}
+
+}  // namespace
+}  // namespace ds01::test
