@@ -36,6 +36,31 @@ enum {
 	BPF_F_NO_PREALLOC = 1,
 };
 
+enum bpf_cmd {
+	BPF_LINK_UPDATE = 29,
+	BPF_LINK_DETACH = 34,
+};
+
+/* What a program of type BPF_PROG_TYPE_CGROUP_DEVICE is handed. */
+struct bpf_cgroup_dev_ctx {
+	__u32 access_type; /* what is asked << 16 | type of the device */
+	__u32 major;
+	__u32 minor;
+};
+
+enum {
+	BPF_DEVCG_ACC_READ = 2,
+	BPF_DEVCG_ACC_WRITE = 4,
+	BPF_DEVCG_DEV_CHAR = 2,
+};
+
+/* Helpers that some kernels lack. The numbers are ABI; whether the kernel has them is asked of its BTF. */
+enum bpf_func_id {
+	BPF_FUNC_get_current_ancestor_cgroup_id = 123,
+	BPF_FUNC_get_current_task_btf = 158,
+	BPF_FUNC_set_retval = 187,
+};
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 typedef __u32 dev_t;
@@ -47,6 +72,11 @@ typedef struct {
 
 struct super_block {
 	dev_t s_dev;
+	unsigned long s_magic;
+};
+
+struct vfsmount {
+	struct super_block *mnt_sb;
 };
 
 struct inode {
@@ -58,6 +88,20 @@ struct inode {
 
 struct file {
 	struct inode *f_inode;
+	void *private_data;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct vm_area_struct {
+	struct file *vm_file;
 };
 
 struct dentry {
@@ -83,6 +127,7 @@ struct user_namespace {
 };
 
 struct cred {
+	kuid_t uid; /* the real one */
 	struct user_namespace *user_ns;
 };
 
@@ -103,6 +148,11 @@ struct cgroup {
 	struct cgroup_subsys_state self;
 	int level;
 	struct kernfs_node *kn;
+	struct cgroup *ancestors[1]; /* one for each level, itself included; 6.1 and later */
+};
+
+struct cgroup___5_10 { /* before 6.1 */
+	__u64 ancestor_ids[1];
 };
 
 struct css_set {
@@ -110,6 +160,7 @@ struct css_set {
 };
 
 struct task_struct {
+	int pid;
 	int tgid;
 	struct task_struct *group_leader;
 	__u64 start_boottime;
@@ -117,6 +168,55 @@ struct task_struct {
 	kuid_t loginuid;
 	const struct cred *cred;
 	struct css_set *cgroups;
+	struct files_struct *files;
+	char comm[16];
+};
+
+struct bpf_map {
+	__u32 id;
+};
+
+struct bpf_prog_aux {
+	__u32 id;
+};
+
+struct bpf_prog {
+	struct bpf_prog_aux *aux;
+};
+
+struct bpf_link {
+	__u32 id;
+};
+
+/* fs/char_dev.c: who has which majors, as /proc/devices tells. */
+struct char_device_struct {
+	struct char_device_struct *next;
+	unsigned int major;
+	char name[64];
+};
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+};
+
+struct bpf_iter__task_vma {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
 };
 
 #pragma clang attribute pop

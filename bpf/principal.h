@@ -10,14 +10,26 @@
 #define DS01_PRINCIPAL_H
 
 #define NAME_SIZE 96 /* docker-<64 hex digits>.scope has 77 */
-#define WALK_LEVELS 128
+#define WALK_LEVELS 32
 #define USER_SLICE_LEVEL 2 /* /user.slice/user-1000.slice */
 
 struct principal {
 	struct task_struct *task;
+	struct cgroup *cgroup;
+	__u64 started; /* the process, on the boot clock */
 	__u32 uid;
 	bool on_host;
+	bool current; /* the task that runs now; else one that an iterator shows */
 };
+
+/*
+ * A task's fields. `typed`: the verifier knows that the pointer is a task, and the loads are plain ones. Otherwise each
+ * goes through a helper: on 5.10, and in programs on cgroups, whose tasks are only numbers to the verifier.
+ */
+#define TASK_READ(typed, task, ...) ((typed) ? ___arrow(task, __VA_ARGS__) : BPF_CORE_READ(task, __VA_ARGS__))
+
+#define HAS_TYPED_TASK bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
+#define HAS_ANCESTOR_HELPER bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_ancestor_cgroup_id)
 
 /*
  * A cgroup's name, zero behind its end. Compared in words of eight characters, which costs a few branches where single
@@ -111,21 +123,13 @@ static __always_inline struct cgroup *parent_of(struct cgroup *cgroup)
 
 /*
  * The functions from here to in_own_slice() are global ones: the verifier checks each once, on its own, instead of anew
- * for every level of every walk. Such a function takes numbers only, so a cgroup is passed as its address and the task
- * is looked up again.
+ * for every level of every walk. Such a function takes numbers only, so a cgroup is passed as its address.
  */
 __noinline int is_container_cgroup(__u64 address)
 {
 	struct name name;
 
 	return !read_name((struct cgroup *)address, &name) || is_container_name(&name);
-}
-
-static __always_inline struct cgroup *current_cgroup(void)
-{
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-
-	return BPF_CORE_READ(task, cgroups, dfl_cgrp);
 }
 
 /* Looks at the names of a cgroup and its ancestors: some 300 instructions a level, once per cgroup. */
@@ -163,9 +167,9 @@ static __always_inline bool is_slice_name_of(const struct name *name, __u32 uid)
 }
 
 /* Is the cgroup below /user.slice/user-UID.slice? Both levels are root's to name, unlike those further down. */
-__noinline int in_own_slice(__u32 uid)
+__noinline int in_own_slice(__u64 address, __u32 uid)
 {
-	struct cgroup *cgroup = current_cgroup();
+	struct cgroup *cgroup = (struct cgroup *)address;
 	struct name name;
 
 	for (int i = 0; i < WALK_LEVELS; i++) {
@@ -181,44 +185,110 @@ __noinline int in_own_slice(__u32 uid)
 	return cgroup && read_name(cgroup, &name) && is(&name, "user.slice");
 }
 
-static __always_inline bool in_container_cgroup(struct task_struct *task)
+/* A number to the verifier, as the global functions take it. */
+static __always_inline __u64 cgroup_address(const struct principal *who)
 {
-	__u64 id = task->cgroups->dfl_cgrp->kn->id;
-	struct cgroup *cgroup;
+	struct task_struct *task = who->task;
+
+	return (__u64)BPF_CORE_READ(task, cgroups, dfl_cgrp);
+}
+
+static __always_inline bool in_container_cgroup(const struct principal *who, bool typed)
+{
+	struct cgroup *cgroup = who->cgroup;
+	__u64 id = typed ? cgroup->kn->id : BPF_CORE_READ(cgroup, kn, id);
+	__u64 address;
 	__u8 seen = 1;
 
 	if (bpf_map_lookup_elem(&host_cgroups, &id))
 		return false;
-	/* The task may be moved meanwhile: what is remembered is the cgroup that was walked. */
-	cgroup = current_cgroup();
-	if (has_container_name((__u64)cgroup))
+	/* The task may have been moved meanwhile: what is remembered is the cgroup that is walked. */
+	address = cgroup_address(who);
+	cgroup = (struct cgroup *)address;
+	if (has_container_name(address))
 		return true;
 	id = BPF_CORE_READ(cgroup, kn, id);
 	bpf_map_update_elem(&host_cgroups, &id, &seen, BPF_ANY);
 	return false;
 }
 
+static __always_inline __u64 own_cgroup_id(const struct principal *who)
+{
+	struct cgroup *cgroup = who->cgroup;
+
+	return BPF_CORE_READ(cgroup, kn, id);
+}
+
+/* The id of the cgroup's ancestor at this level; 0 if it is not that deep. */
+static __always_inline __u64 ancestor_id(const struct principal *who, int level)
+{
+	struct cgroup *cgroup = who->cgroup, *ancestor;
+	struct cgroup___5_10 *older = (void *)cgroup;
+	__u64 id = 0;
+
+	if (who->current && HAS_ANCESTOR_HELPER)
+		return bpf_get_current_ancestor_cgroup_id(level);
+	if (level > BPF_CORE_READ(cgroup, level))
+		return 0;
+	if (bpf_core_field_exists(cgroup->ancestors)) {
+		bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
+		return BPF_CORE_READ(ancestor, kn, id);
+	}
+	bpf_core_read(&id, sizeof(id), &older->ancestor_ids[level]);
+	return id;
+}
+
+/*
+ * Returns what it is given, but the verifier, which looks at a global function by itself, knows nothing of the result:
+ * paths that differ by this number alone become one. Without it the walk over cgroups (decide.h) is followed once for every way there.
+ */
+__noinline __u64 forget(__u64 number)
+{
+	asm volatile("" : "+r"(number));
+	return number;
+}
+
 /* A user namespace counts as the host's for the user who made it, inside their own login slice (`unshare -r`). */
-static __always_inline bool in_foreign_user_namespace(struct task_struct *task, __u32 uid)
+static __always_inline bool in_foreign_user_namespace(const struct principal *who, bool typed)
 {
-	struct user_namespace *ns = task->cred->user_ns;
+	struct task_struct *task = who->task;
+	struct user_namespace *ns = TASK_READ(typed, task, cred, user_ns);
+	int level = typed ? ns->level : BPF_CORE_READ(ns, level);
+	__u32 owner;
 
-	if (ns->level == 0)
+	if (level == 0)
 		return false;
-	return uid == 0 || ns->owner.val != uid || !in_own_slice(uid);
+	owner = typed ? ns->owner.val : BPF_CORE_READ(ns, owner.val);
+	return who->uid == 0 || owner != who->uid || !in_own_slice(cgroup_address(who), who->uid);
 }
 
-static __always_inline bool is_on_host(struct task_struct *task, __u32 uid)
+static __always_inline struct principal principal_of(struct task_struct *task, bool typed, bool current)
 {
-	return task->thread_pid->level == 0 && !in_foreign_user_namespace(task, uid) && !in_container_cgroup(task);
+	struct principal who = {
+		.task = task,
+		.cgroup = TASK_READ(typed, task, cgroups, dfl_cgrp),
+		.started = TASK_READ(typed, task, group_leader, start_boottime),
+		.uid = TASK_READ(typed, task, cred, uid.val),
+		.current = current,
+	};
+
+	who.on_host = forget(TASK_READ(typed, task, thread_pid, level) == 0 &&
+			     !in_foreign_user_namespace(&who, typed) && !in_container_cgroup(&who, typed));
+	return who;
 }
 
-static __always_inline struct principal current_principal(void)
+static __always_inline __u32 current_thread(void)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	__u32 uid = bpf_get_current_uid_gid();
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 
-	return (struct principal){.task = task, .uid = uid, .on_host = is_on_host(task, uid)};
+	return BPF_CORE_READ(task, pid);
+}
+
+static __always_inline struct principal current_principal(bool on_cgroup)
+{
+	if (!on_cgroup && HAS_TYPED_TASK)
+		return principal_of(bpf_get_current_task_btf(), true, true);
+	return principal_of((struct task_struct *)bpf_get_current_task(), false, !on_cgroup);
 }
 
 #endif /* DS01_PRINCIPAL_H */

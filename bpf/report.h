@@ -37,7 +37,7 @@ static __always_inline bool is_mine_to_report(__u8 verdict)
 
 	if (!newcomer)
 		return true;
-	thread = (__u32)bpf_get_current_pid_tgid();
+	thread = current_thread();
 	if (newcomer != generation)
 		return bpf_map_delete_elem(&reported, &thread) != 0;
 	if (verdict != DS01_DENIED)
@@ -90,11 +90,10 @@ static __always_inline bool take_token(__u32 uid, __u64 now)
 }
 
 static __always_inline void emit(const struct object *object, const struct principal *who, __u8 verdict,
-				 const struct decision *decision, __u64 now)
+				 struct decision decision, __u64 now)
 {
 	struct task_struct *task = who->task;
 	struct ds01_event *event;
-	__u64 id = bpf_get_current_pid_tgid();
 
 	/* The agent's own proof is not rationed: it must not fail because root was denied often, or the agent restarted often. */
 	if (object->rule->device_class != DS01_CLASS_SELFTEST && !take_token(who->uid, now)) {
@@ -108,22 +107,22 @@ static __always_inline void emit(const struct object *object, const struct princ
 	}
 	*event = (struct ds01_event){
 		.time = now,
-		.task_start = task->group_leader->start_boottime,
-		.cgroup = bpf_get_current_cgroup_id(),
-		.grant = decision->grant,
+		.task_start = who->started,
+		.cgroup = own_cgroup_id(who),
+		.grant = decision.word >> 8,
 		.generation = generation,
 		.uid = who->uid,
-		.login_uid = task->loginuid.val,
-		.tgid = id >> 32,
-		.tid = (__u32)id,
+		.login_uid = BPF_CORE_READ(task, loginuid.val),
+		.tgid = BPF_CORE_READ(task, tgid),
+		.tid = BPF_CORE_READ(task, pid),
 		.device = object->device,
 		.device_class = object->rule->device_class,
 		.index = object->rule->index,
 		.hook = object->hook,
 		.verdict = verdict,
-		.reason = decision->reason,
+		.reason = reason_of(decision),
 	};
-	bpf_get_current_comm(event->comm, sizeof(event->comm));
+	bpf_core_read(event->comm, sizeof(event->comm), &task->comm);
 	bpf_ringbuf_submit(event, 0);
 }
 

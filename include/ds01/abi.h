@@ -24,12 +24,14 @@
  * Goes up with every change of this file. Programs and agents of one version share the pinned maps; a new version makes
  * its own (agent/kernel/gate.h).
  */
-#define DS01_ABI_VERSION 1
+#define DS01_ABI_VERSION 2
 
 #define DS01_DEV(major, minor) ((major) << 20 | (minor)) /* of two __u32 */
+#define DS01_MINOR_MASK 0xfffffU
 #define DS01_BLOCK_BITS 8 /* a block rule covers 256 minors */
-#define DS01_MAX_DEPTH 64 /* cgroup levels that a rule or grant may lie at: bits of `depths` */
+#define DS01_MAX_DEPTH 16 /* cgroup levels that a rule or grant may lie at: bits of `depths`; a process may be deeper */
 #define DS01_GPU_WORDS 4  /* 256 GPU indices */
+#define DS01_GRANT_CAPS 16 /* capability nodes that one grant may name */
 #define DS01_NEVER 0xffffffffffffffffULL
 
 enum ds01_mode {
@@ -47,13 +49,24 @@ enum ds01_class {
 	DS01_CLASS_FABRIC = 5,     /* likewise */
 	DS01_CLASS_DRI = 6,
 	DS01_CLASS_ADMIN_SOCKET = 7, /* host principals only */
-	DS01_CLASS_COUNT = 8,
+	DS01_CLASS_GATE = 8,         /* the gate's own maps, programs, pins and agent: host root only */
+	DS01_CLASS_COUNT = 9,
 };
 
 enum ds01_hook {
 	DS01_HOOK_OPEN = 0,
 	DS01_HOOK_CONNECT = 1,
-	DS01_HOOK_COUNT = 2,
+	DS01_HOOK_IOCTL = 2, /* both widths */
+	DS01_HOOK_MMAP = 3,
+	DS01_HOOK_RECEIVE = 4, /* a descriptor passed by SCM_RIGHTS, pidfd_getfd or seccomp */
+	DS01_HOOK_UMOUNT = 5,
+	DS01_HOOK_UNLINK = 6, /* rename and rmdir as well */
+	DS01_HOOK_MAP = 7,
+	DS01_HOOK_PROGRAM = 8,
+	DS01_HOOK_DETACH = 9,
+	DS01_HOOK_KILL = 10,
+	DS01_HOOK_PTRACE = 11,
+	DS01_HOOK_COUNT = 12,
 };
 
 enum ds01_verdict {
@@ -77,6 +90,10 @@ enum ds01_reason {
 	DS01_GRANT_ENDED = 10,
 	DS01_GRANT_NOT_COVERING = 11, /* another GPU, or a class that grants do not cover */
 	DS01_IN_CONTAINER = 12,       /* the rule or grant exists, but uids do not count in containers */
+	DS01_BY_SOFT_GRACE = 13,      /* the grant ended softly; the process is older than its end */
+	DS01_BY_TELEMETRY = 14,       /* `telemetry: allow` */
+	DS01_GUARDED = 15,            /* the gate itself, which only host root may touch */
+	DS01_UNGATED = 16,            /* answers only: no rule is about the object, or its gate is disabled */
 };
 
 /* ---- policy: one hash, swapped whole -------------------------------------------------------------------------- */
@@ -88,6 +105,12 @@ enum ds01_rule_kind {
 	DS01_RULE_UID = 3,        /* id: uid */
 	DS01_RULE_CGROUP = 4,     /* id: cgroup id */
 	DS01_RULE_CGROUP_UID = 5, /* id: cgroup id, sub: uid */
+	DS01_RULE_NAME = 6,       /* id: ds01_name_hash() of a name in /proc/devices, for a major nobody has told us yet */
+	DS01_RULE_MAP = 7,        /* id: map id */
+	DS01_RULE_PROGRAM = 8,    /* id: program id */
+	DS01_RULE_LINK = 9,       /* id: link id */
+	DS01_RULE_PINS = 10,      /* id: inode of a folder of pins, or 0 for their file system; sub: its device number */
+	DS01_RULE_PROCESS = 11,   /* id: start of the process on the boot clock, sub: pid */
 };
 
 struct ds01_rule_key {
@@ -103,6 +126,8 @@ enum ds01_rule_flags {
 	DS01_PAIRED = 1 << 3,  /* cgroup: a CGROUP_UID rule may exist as well */
 	DS01_INDEXED = 1 << 4, /* device: `index` is a GPU's, a grant must name it */
 	DS01_USERS = 1 << 5,   /* device: UID rules exist */
+	DS01_EXACT = 1 << 6,   /* cgroup, cgroup+uid: not its descendants */
+	DS01_QUERY = 1 << 7,   /* device: open to everybody but the denied (`telemetry: allow`) */
 };
 
 struct ds01_rule {
@@ -112,9 +137,9 @@ struct ds01_rule {
 	__u32 thread; /* selftest: the only thread it concerns */
 	__u16 device_class;
 	__u16 index;
+	__u16 cap_family; /* capability: which driver's minors, see ds01_grant.caps; 0: none may be granted */
 	__u8 mode;
 	__u8 mode_after;
-	__u8 pad[2];
 };
 
 /* ---- grants: changed one at a time ---------------------------------------------------------------------------- */
@@ -138,9 +163,16 @@ enum ds01_grant_clock {
 struct ds01_grant {
 	__u64 ends; /* on `clock`; DS01_NEVER: permanent */
 	__u64 number;
+	__u64 soft_grace; /* nanoseconds behind `ends` for which older processes may use what they have open; 0: cut */
 	__u64 gpus[DS01_GPU_WORDS]; /* bit per GPU index */
+	__u32 caps[DS01_GRANT_CAPS]; /* DS01_DEV(family, minor) of capability nodes, whatever their major is now; 0: none */
 	__u32 clock;
 	__u32 pad;
+};
+
+enum ds01_cap_family {
+	DS01_CAPS_NVIDIA = 1, /* nvidia-caps: MIG and others */
+	DS01_CAPS_IMEX = 2,   /* nvidia-caps-imex-channels */
 };
 
 /* ---- state: single words, each read and written as one ------------------------------------------------------------ */
@@ -199,13 +231,53 @@ struct ds01_event {
 	char comm[16];
 };
 
+/* ---- answers: what the iterators write ------------------------------------------------------------------------------ */
+
+/* What the iterator over tasks is asked: how would this process's open() of this device be decided? */
+struct ds01_question {
+	__u32 tgid;
+	__u32 device;
+};
+
+#define DS01_NO_FD 0xffffffffU
+
+/* A process that has a gated device open or mapped, or is asked about, and what an open() of its would get now. */
+struct ds01_holder {
+	__u64 task_start;
+	__u64 cgroup;
+	__u64 grant; /* as in ds01_event */
+	__u32 uid;
+	__u32 tgid;
+	__u32 device;
+	__u32 fd; /* DS01_NO_FD: a mapping */
+	__u16 device_class;
+	__u16 index;
+	__u8 allowed;
+	__u8 reason;
+	__u8 on_host;
+	__u8 pad;
+	char comm[16];
+};
+
+/* FNV-1a, as the programs compute it of a driver's name in the kernel's table of character devices. */
+static inline __u64 ds01_name_hash(const char *name, __u32 size)
+{
+	__u64 hash = 0xcbf29ce484222325ULL;
+
+	for (__u32 i = 0; i < size && name[i]; i++)
+		hash = (hash ^ (unsigned char)name[i]) * 0x100000001b3ULL;
+	return hash;
+}
+
 DS01_ASSERT_SIZE(struct ds01_rule_key, 16);
 DS01_ASSERT_SIZE(struct ds01_rule, 32);
 DS01_ASSERT_SIZE(struct ds01_subject, 16);
-DS01_ASSERT_SIZE(struct ds01_grant, 56);
+DS01_ASSERT_SIZE(struct ds01_grant, 128);
 DS01_ASSERT_SIZE(struct ds01_state, 56);
 DS01_ASSERT_SIZE(struct ds01_count_key, 8);
 DS01_ASSERT_SIZE(struct ds01_count, 40);
 DS01_ASSERT_SIZE(struct ds01_event, 88);
+DS01_ASSERT_SIZE(struct ds01_question, 8);
+DS01_ASSERT_SIZE(struct ds01_holder, 64);
 
 #endif /* DS01_ABI_H */
