@@ -17,8 +17,11 @@
 namespace ds01::audit {
 namespace {
 
-constexpr std::array<std::string_view, DS01_HOOK_COUNT> kVerbs{"open", "connect to"};
-constexpr std::array<std::string_view, DS01_HOOK_COUNT> kHooks{"open", "connect"};
+// What somebody was denied, in front of the device's name; by enum ds01_hook.
+constexpr std::array<std::string_view, DS01_HOOK_COUNT> kVerbs{
+    "open",       "connect to",          "use",                  "map",                    "receive a descriptor of",
+    "unmount",    "remove pins of",      "open a map of",        "look at a program of",   "detach",
+    "signal the agent of", "trace the agent of"};
 
 const grants::Actor kAgent{0, "ds01d", std::nullopt};
 
@@ -66,6 +69,7 @@ std::string_view explain(std::uint8_t reason) {
     case DS01_GRANT_ENDED: return "the grant has ended";
     case DS01_GRANT_NOT_COVERING: return "the grant does not cover this device";
     case DS01_IN_CONTAINER: return "not on the host: rights of users do not count in containers";
+    case DS01_GUARDED: return "only root on the host may touch the gate";
     default: return "allowed";
   }
 }
@@ -120,7 +124,7 @@ void Trail::denial(const ds01_event& event) {
   const auto user = identity::display_name(deps_.users, event.uid);
   const auto device = devices::device_name(event.device_class, event.index);
   const bool denied = event.verdict == DS01_DENIED;
-  const auto hook = std::min<std::size_t>(event.hook, kHooks.size() - 1);
+  const auto hook = std::min<std::size_t>(event.hook, kVerbs.size() - 1);
   const auto comm = comm_of(event);
   auto message = fmt::format("{} {} to {} {} ({}, pid {}): {}", user, denied ? "was denied" : "would be denied",
                              kVerbs[hook], device, comm, event.tgid, explain(event.reason));
@@ -136,7 +140,7 @@ void Trail::denial(const ds01_event& event) {
          {"comm", comm},
          {"exe", executable(deps_.proc, event)},
          {"cgroup", deps_.cgroups.path_of(event.cgroup)},
-         {"hook", std::string(kHooks[hook])},
+         {"hook", devices::hook_name(event.hook)},
          {"class", devices::class_name(event.device_class)},
          {"device", device},
          {"dev", fmt::format("{}:{}", event.device >> 20, event.device & 0xfffff)},

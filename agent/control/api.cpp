@@ -141,11 +141,15 @@ Api::Reply Api::get_status(const Call& call) {
   const auto losses = enforcer.losses();
   std::optional<uid_t> asker;
   if (!call.caller.admin) asker = call.caller.actor.uid;
+  const auto best_effort = enforcer.best_effort_hooks();
+  const auto missing = enforcer.missing_hooks();
   object out{{"version", DS01_VERSION},
              {"backend", nullptr},
              {"attached", enforcer.attached()},
              {"reason", enforcer.reason()},
-             {"best_effort_hooks", json::array()},
+             {"backend_reason", enforcer.backend().why},
+             {"best_effort_hooks", json::array(best_effort.begin(), best_effort.end())},
+             {"missing_hooks", json::array(missing.begin(), missing.end())},
              {"recursion_misses_total", enforcer.recursion_misses()},
              {"gates", object{{"gpu", mode_json(enforcer, deps_.clock)}}},
              {"grants_active", deps_.grants.active_count()},
@@ -159,7 +163,7 @@ Api::Reply Api::get_status(const Call& call) {
              {"unattributed_total", losses[DS01_UNATTRIBUTED]},
              {"audit_lines_lost_total", deps_.trail.lines_lost()},
              {"started_at", format_utc(deps_.started)}};
-  if (enforcer.attached()) out["backend"] = "bpf_lsm";
+  if (enforcer.attached()) out["backend"] = kernel::to_string(enforcer.backend().backend);
   return json_response(out);
 }
 

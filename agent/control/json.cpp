@@ -129,7 +129,7 @@ json::array denials_json(const std::vector<kernel::Count>& counts, std::optional
     out.push_back(object{{"user", identity::display_name(users, row.key.uid)},
                          {"uid", row.key.uid},
                          {"class", devices::class_name(row.key.device_class)},
-                         {"hook", row.key.hook == DS01_HOOK_OPEN ? "open" : "connect"},
+                         {"hook", devices::hook_name(row.key.hook)},
                          {"count", row.value.verdicts[DS01_DENIED]},
                          {"would_deny_count", row.value.verdicts[DS01_WOULD_DENY]},
                          {"first_at", moment_json(row.value.first_denial, clock)},

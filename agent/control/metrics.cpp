@@ -17,17 +17,17 @@ std::string metric(std::string_view name, std::string_view type, std::string_vie
 }
 
 std::string decisions(const std::vector<kernel::Count>& counts) {
-  constexpr std::array kHooks{"open", "connect"};
   constexpr std::array kVerdicts{"allowed", "denied", "would_deny"};
   std::map<std::tuple<std::uint16_t, std::uint16_t, std::size_t>, std::uint64_t> sums;
   for (const auto& row : counts)
     for (std::size_t verdict = 0; verdict < kVerdicts.size(); ++verdict)
-      if (row.key.device_class != DS01_CLASS_SELFTEST && row.key.hook < kHooks.size())
+      if (row.key.device_class != DS01_CLASS_SELFTEST)
         sums[{row.key.device_class, row.key.hook, verdict}] += row.value.verdicts[verdict];
   std::string text = "# HELP ds01_decisions_total Decisions of the kernel side.\n# TYPE ds01_decisions_total counter\n";
   for (const auto& [key, value] : sums)
     text += fmt::format("ds01_decisions_total{{class=\"{}\",hook=\"{}\",verdict=\"{}\"}} {}\n",
-                        devices::class_name(std::get<0>(key)), kHooks[std::get<1>(key)], kVerdicts[std::get<2>(key)],
+                        devices::class_name(std::get<0>(key)), devices::hook_name(std::get<1>(key)),
+                        kVerdicts[std::get<2>(key)],
                         value);
   return text;
 }

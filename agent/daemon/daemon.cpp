@@ -25,6 +25,7 @@
 #include "grants/requests.h"
 #include "grants/service.h"
 #include "http/http.h"
+#include "kernel/programs.h"
 #include "kernel/selftest.h"
 #include "notify/announcer.h"
 
@@ -443,8 +444,9 @@ Status make_runtime_folder(const std::filesystem::path& folder) {
 }  // namespace
 
 Status self_test() {
-  DS01_CHECK(kernel::check_lsm_list(paths::kLsmList));
-  DS01_TRY(const auto gate, kernel::Gate::load());
+  DS01_TRY(const auto cgroup_root, identity::find_cgroup_root(paths::kMounts));
+  const auto choice = kernel::choose_backend(paths::kLsmList);
+  DS01_TRY(const auto gate, kernel::Gate::load(choice.backend, {"", cgroup_root}));
   DS01_CHECK(gate->attach());
   return kernel::self_test(*gate, {}, paths::kRun);
 }

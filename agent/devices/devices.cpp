@@ -89,9 +89,15 @@ std::vector<Gpu> list_gpus(const std::filesystem::path& proc) {
   return gpus;
 }
 
+std::string hook_name(std::uint16_t hook) {
+  static constexpr std::array<std::string_view, DS01_HOOK_COUNT> kNames{
+      "open", "connect", "ioctl", "mmap", "receive", "umount", "unlink", "map", "program", "detach", "kill", "ptrace"};
+  return std::string(hook < kNames.size() ? kNames[hook] : "unknown");
+}
+
 std::string class_name(std::uint16_t device_class) {
   static constexpr std::array<std::string_view, DS01_CLASS_COUNT> kNames{
-      "selftest", "gpu", "control", "compute", "capability", "fabric", "dri", "admin.sock"};
+      "selftest", "gpu", "control", "compute", "capability", "fabric", "dri", "admin.sock", "gate"};
   return std::string(device_class < kNames.size() ? kNames[device_class] : "unknown");
 }
 

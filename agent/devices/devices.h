@@ -45,6 +45,9 @@ struct Gpu {
 // The GPUs that the NVIDIA driver lists below `proc`/driver/nvidia/gpus, by index; none without the driver.
 std::vector<Gpu> list_gpus(const std::filesystem::path& proc);
 
+// "open", "ioctl", "kill": what a hook is called in messages and JSON.
+std::string hook_name(std::uint16_t hook);
+
 // "gpu", "control", "admin.sock": what a class is called in messages and JSON.
 std::string class_name(std::uint16_t device_class);
 

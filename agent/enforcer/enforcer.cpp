@@ -2,16 +2,21 @@
 #include "enforcer/enforcer.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <fmt/format.h>
 
 #include "core/files.h"
 #include "enforcer/mode_store.h"
+#include "kernel/programs.h"
 #include "kernel/selftest.h"
 
 namespace ds01::enforcer {
 namespace {
+
+constexpr std::array kDeviceHooks{DS01_HOOK_OPEN, DS01_HOOK_IOCTL, DS01_HOOK_MMAP, DS01_HOOK_RECEIVE,
+                                  DS01_HOOK_CONNECT};
 
 bool same_rule(const policy::Rule& a, const policy::Rule& b) {
   return std::memcmp(&a.key, &b.key, sizeof a.key) == 0 && std::memcmp(&a.value, &b.value, sizeof a.value) == 0;
@@ -72,8 +77,8 @@ void Enforcer::keep_override() {
 
 Status Enforcer::open_gate() {
   DS01_TRY(resolved_, resolve(config_, nullptr));
-  DS01_CHECK(kernel::check_lsm_list(deps_.places.lsm_list));
-  DS01_TRY(gate_, kernel::Gate::open(deps_.places.pins));
+  backend_ = kernel::choose_backend(deps_.places.lsm_list);
+  DS01_TRY(gate_, kernel::Gate::open(backend_.backend, {deps_.places.pins, deps_.cgroups.root()}));
   override_ = find_override();
   keep_override();
   in_force_ = compile(resolved_, mode_of(config_, override_));
@@ -187,6 +192,32 @@ Result<std::vector<kernel::Count>> Enforcer::counts() const {
 kernel::Losses Enforcer::losses() const { return gate_ ? gate_->losses() : kernel::Losses{}; }
 
 std::uint64_t Enforcer::recursion_misses() const { return gate_ ? gate_->recursion_misses() : 0; }
+
+std::vector<std::string> Enforcer::missing_hooks() const {
+  std::vector<std::string> missing;
+  for (const auto hook : kDeviceHooks)
+    if (gate_ && !gate_->has(hook)) missing.push_back(devices::hook_name(hook));
+  return missing;
+}
+
+// The kernel skips an fmod_ret program that was preempted on the same CPU (its recursion guard); not the other ones.
+std::vector<std::string> Enforcer::best_effort_hooks() const {
+  std::vector<std::string> hooks;
+  if (!gate_ || gate_->backend() == kernel::Backend::bpf_lsm) return hooks;
+  for (const auto hook : kDeviceHooks)
+    if (hook != DS01_HOOK_OPEN && gate_->has(hook)) hooks.push_back(devices::hook_name(hook));
+  return hooks;
+}
+
+Result<std::vector<ds01_holder>> Enforcer::holders() const {
+  if (!gate_) return not_attached(reason_);
+  return gate_->holders();
+}
+
+Result<std::optional<ds01_holder>> Enforcer::ask(pid_t process, std::uint32_t device) const {
+  if (!gate_) return not_attached(reason_);
+  return gate_->ask(process, device);
+}
 
 Status Enforcer::consume_events() { return gate_ ? gate_->consume_events(deps_.on_event) : Status{}; }
 

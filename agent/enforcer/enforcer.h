@@ -26,7 +26,7 @@ struct Places {
   std::filesystem::path proc;
   std::filesystem::path lsm_list;
   std::filesystem::path runtime;  // where a socket may be bound for the self-test
-  std::filesystem::path pins;     // on a BPF file system
+  std::filesystem::path pins;     // on a BPF file system; the kernel side outlives the agent there
 };
 
 // A mode set by hand; it wins over the configuration's until its end or until it is reset.
@@ -94,6 +94,17 @@ class Enforcer final : public grants::KernelMap {
   // Hands the events that wait to on_event.
   Status consume_events();
 
+  // How the kernel asks us, and why not in a better way.
+  const kernel::Choice& backend() const { return backend_; }
+  // Hooks that this kernel and backend do not gate, and those that they gate but for rare races.
+  std::vector<std::string> missing_hooks() const;
+  std::vector<std::string> best_effort_hooks() const;
+
+  // See kernel::Gate.
+  Result<std::vector<ds01_holder>> holders() const;
+  bool sees_mappings() const { return gate_ && gate_->sees_mappings(); }
+  Result<std::optional<ds01_holder>> ask(pid_t process, std::uint32_t device) const;
+
  private:
   policy::ModeState mode_of(const config::Config& config, const std::optional<Override>& override) const;
   Result<policy::Resolved> resolve(const config::Config& config, const policy::Resolved* last) const;
@@ -112,6 +123,7 @@ class Enforcer final : public grants::KernelMap {
   std::vector<policy::Rule> in_force_;
   std::optional<Override> override_;
   std::vector<ds01_rule_key> sockets_;
+  kernel::Choice backend_{kernel::Backend::bpf_lsm, ""};
   std::unique_ptr<kernel::Gate> gate_;
   std::string reason_ = "starting";
 };

@@ -3,15 +3,18 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <map>
 
 #include <fmt/format.h>
 
 #include "core/fd.h"
+#include "kernel/guarded.h"
 #include "kernel/programs.h"
 
 namespace ds01::kernel {
@@ -79,6 +82,7 @@ struct Gate::Impl {
   std::map<std::uint64_t, unsigned> cgroup_depths;  // of the cgroup subjects that were put
   std::uint64_t found_depths = 0;                   // of those that were there at open(): kept, as they have no depth
   bool unsettled = false;                           // something was erased that a program may still look at
+  ds01_holder itself = {};                          // this process, once it was looked up
 
   ~Impl() { ring_buffer__free(ring); }
 
@@ -109,13 +113,13 @@ Result<std::unique_ptr<Gate>> Gate::make(std::unique_ptr<Programs> programs) {
   return std::unique_ptr<Gate>(new Gate(std::move(impl)));
 }
 
-Result<std::unique_ptr<Gate>> Gate::open(const std::filesystem::path& pins) {
-  DS01_TRY(auto programs, Programs::open(pins));
+Result<std::unique_ptr<Gate>> Gate::open(Backend backend, const Places& places) {
+  DS01_TRY(auto programs, Programs::open(backend, places));
   return make(std::move(programs));
 }
 
-Result<std::unique_ptr<Gate>> Gate::load() {
-  DS01_TRY(auto programs, Programs::load());
+Result<std::unique_ptr<Gate>> Gate::load(Backend backend, const Places& places) {
+  DS01_TRY(auto programs, Programs::load(backend, places));
   return make(std::move(programs));
 }
 
@@ -123,6 +127,8 @@ bool Gate::was_attached() const { return impl_->programs->origin() != Origin::lo
 bool Gate::had_maps() const { return impl_->programs->had_maps(); }
 bool Gate::attached() const { return impl_->programs->attached(); }
 std::uint64_t Gate::generation() const { return impl_->programs->generation(); }
+Backend Gate::backend() const { return impl_->programs->backend(); }
+bool Gate::has(ds01_hook hook) const { return impl_->programs->has(hook); }
 Status Gate::attach() { return impl_->programs->attach(); }
 void Gate::withdraw() { impl_->programs->withdraw(); }
 
@@ -135,19 +141,26 @@ Status Gate::commit() {
 }
 
 Status Gate::set_policy(std::span<const Rule> rules) {
+  DS01_TRY(const auto itself, own_process());
+  auto guards = guards_of(*impl_->programs, itself);
+  const std::size_t count = rules.size() + guards.size() + 1;  // and one for the map itself
   LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
-  const auto entries = static_cast<std::uint32_t>(std::max<std::size_t>(rules.size(), 1));
-  Fd fresh(
-      bpf_map_create(BPF_MAP_TYPE_HASH, "ds01_rules", sizeof(ds01_rule_key), sizeof(ds01_rule), entries, &options));
+  Fd fresh(bpf_map_create(BPF_MAP_TYPE_HASH, "ds01_rules", sizeof(ds01_rule_key), sizeof(ds01_rule),
+                          static_cast<std::uint32_t>(count), &options));
   if (!fresh) return fail_errno("creating the kernel map for the policy");
+  guards.push_back(guard_of_map(fresh));
 
   std::vector<ds01_rule_key> keys;
   std::vector<ds01_rule> values;
-  for (const auto& rule : rules) {
+  const auto add = [&](const Rule& rule) {
     keys.push_back(rule.key);
     values.push_back(rule.value);
-  }
-  if (update_batch(fresh.get(), keys, values) != 0) return fail_errno("filling the kernel map for the policy");
+  };
+  std::ranges::for_each(rules, add);
+  std::ranges::for_each(guards, add);
+  // Frozen: from here on nobody changes it, by whatever descriptor.
+  if (update_batch(fresh.get(), keys, values) != 0 || bpf_map_freeze(fresh.get()) != 0)
+    return fail_errno("filling the kernel map for the policy");
 
   const std::uint32_t slot = 0;
   const int value = fresh.get();
@@ -155,6 +168,56 @@ Status Gate::set_policy(std::span<const Rule> rules) {
     return fail_errno("putting the policy in force");
   impl_->rules = std::move(fresh);
   return {};
+}
+
+// The kernel's own name for this process, which no later process of the same pid has.
+Result<ds01_holder> Gate::own_process() {
+  if (impl_->itself.tgid == 0) {
+    DS01_TRY(const auto answer, ask(::getpid(), 0));
+    if (!answer) return fail(ErrorCode::unavailable, "the kernel's iterator over tasks does not show ds01d itself");
+    impl_->itself = *answer;
+  }
+  return impl_->itself;
+}
+
+// Reads everything that an iterator writes.
+Result<std::vector<ds01_holder>> Gate::read_iterator(std::string_view target) const {
+  std::vector<ds01_holder> all;
+  const auto* program = impl_->programs->iterator(target);
+  if (program == nullptr) return all;
+  const Fd link(bpf_link_create(program->program.get(), 0, BPF_TRACE_ITER, nullptr));
+  const Fd iterator(link ? bpf_iter_create(link.get()) : -1);
+  if (!iterator) return fail_errno(fmt::format("the kernel's iterator over {}", target));
+  std::array<ds01_holder, 64> records;
+  for (std::size_t have = 0;;) {
+    const ssize_t length = ::read(iterator.get(), reinterpret_cast<char*>(records.data()) + have, sizeof records - have);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (length < 0) return fail_errno(fmt::format("the kernel's iterator over {}", target));
+    if (length == 0) return all;
+    have += static_cast<std::size_t>(length);
+    const std::size_t whole = have / sizeof(ds01_holder);
+    all.insert(all.end(), records.begin(), records.begin() + static_cast<std::ptrdiff_t>(whole));
+    have -= whole * sizeof(ds01_holder);
+    std::memmove(records.data(), reinterpret_cast<char*>(records.data() + whole), have);
+  }
+}
+
+Result<std::vector<ds01_holder>> Gate::holders() const {
+  DS01_TRY(auto all, read_iterator("task_file"));
+  DS01_TRY(const auto mappings, read_iterator("task_vma"));
+  all.insert(all.end(), mappings.begin(), mappings.end());
+  return all;
+}
+
+bool Gate::sees_mappings() const { return impl_->programs->iterator("task_vma") != nullptr; }
+
+Result<std::optional<ds01_holder>> Gate::ask(pid_t process, std::uint32_t device) const {
+  const std::uint32_t slot = 0;
+  const ds01_question question{static_cast<std::uint32_t>(process), device};
+  if (bpf_map_update_elem(impl_->maps().question.get(), &slot, &question, BPF_ANY) != 0)
+    return fail_errno("kernel map question");
+  DS01_TRY(const auto answers, read_iterator("task"));
+  return answers.empty() ? std::nullopt : std::optional(answers.front());
 }
 
 // Putting the same inner map in again makes the kernel wait until no running program can still use an old element of

@@ -3,6 +3,8 @@
 // One thread at a time.
 #pragma once
 
+#include <sys/types.h>
+
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -12,11 +14,13 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/result.h"
 #include "ds01/abi.h"
 #include "grants/kernel_map.h"
+#include "kernel/backend.h"
 #include "policy/rule.h"
 
 namespace ds01::kernel {
@@ -32,15 +36,16 @@ struct Count {
 using Losses = std::array<std::uint64_t, DS01_LOSS_COUNT>;
 
 class Programs;
+struct Places;
 
 class Gate final : public grants::KernelMap {
  public:
-  // Opens the programs for enforcement: takes over those that are pinned below `pins` where they are of this build, and
-  // otherwise loads them, on the maps that are there. Programs that run already go on. Without BTF, privileges or a
-  // kernel feature it fails with what the kernel said and what to do.
-  static Result<std::unique_ptr<Gate>> open(const std::filesystem::path& pins);
+  // Opens the programs for enforcement: takes over those that are pinned where they are of this build, and otherwise
+  // loads them, on the maps that are there. Programs that run already go on. Without BTF, privileges or a kernel feature
+  // it fails with what the kernel said and what to do.
+  static Result<std::unique_ptr<Gate>> open(Backend backend, const Places& places);
   // Loads the programs with maps of their own; they are attached exactly as long as the Gate lives.
-  static Result<std::unique_ptr<Gate>> load();
+  static Result<std::unique_ptr<Gate>> load(Backend backend, const Places& places);
   ~Gate() override;
 
   // Whether programs of an earlier agent were attached at open(), and whether its grants are still there.
@@ -57,8 +62,12 @@ class Gate final : public grants::KernelMap {
   Status commit();
   // Of the programs that attach() attached; each event names it.
   std::uint64_t generation() const;
+  Backend backend() const;
+  // Whether this hook is gated; hooks that the kernel lacks, or that the backend cannot reach, are not.
+  bool has(ds01_hook hook) const;
 
   // Replaces the whole policy at once. When it returns, no program still uses the old one. On error the old one stands.
+  // Rules that guard the gate's own maps, programs, links, pins and this very process are added.
   Status set_policy(std::span<const Rule> rules);
 
   // Tells the programs how far the wall clock is from the boot clock.
@@ -84,6 +93,14 @@ class Gate final : public grants::KernelMap {
   // Programs skipped by the kernel's recursion guard; anything above zero is a hole in the gate.
   std::uint64_t recursion_misses() const;
 
+  // Every open gated device and every mapping of one, of all processes, with what an open() of it would get now. Without
+  // an iterator over mappings (5.10) those are missing: see sees_mappings().
+  Result<std::vector<ds01_holder>> holders() const;
+  bool sees_mappings() const;
+  // What an open() of the device by this process would get now; none: no such process. reason DS01_UNGATED: no rule is
+  // about it.
+  Result<std::optional<ds01_holder>> ask(pid_t process, std::uint32_t device) const;
+
   // Readable when events wait; consume_events hands over all that are there.
   int events_fd() const;
   Status consume_events(const std::function<void(const ds01_event&)>& take);
@@ -92,6 +109,8 @@ class Gate final : public grants::KernelMap {
   struct Impl;
   static Result<std::unique_ptr<Gate>> make(std::unique_ptr<Programs> programs);
   explicit Gate(std::unique_ptr<Impl> impl);
+  Result<ds01_holder> own_process();
+  Result<std::vector<ds01_holder>> read_iterator(std::string_view target) const;
   Status wait_for_programs();
   std::unique_ptr<Impl> impl_;
 };

@@ -12,10 +12,6 @@
 
 namespace ds01::kernel {
 
-// Why BPF LSM programs cannot work here ("bpf" is not in the LSM list), or success. `list` is
-// /sys/kernel/security/lsm; one that cannot be read proves nothing, and the self-test decides.
-Status check_lsm_list(const std::filesystem::path& list);
-
 // The policy key for connections to the listener bound at `path`. The path must be on a file system whose stat() device
 // is its own (tmpfs, ext4, xfs; not btrfs), as /run is.
 Result<ds01_rule_key> socket_key(const std::filesystem::path& path);

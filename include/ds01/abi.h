@@ -264,8 +264,11 @@ static inline __u64 ds01_name_hash(const char *name, __u32 size)
 {
 	__u64 hash = 0xcbf29ce484222325ULL;
 
-	for (__u32 i = 0; i < size && name[i]; i++)
-		hash = (hash ^ (unsigned char)name[i]) * 0x100000001b3ULL;
+	for (__u32 i = 0; i < size && name[i]; i++) {
+		const __u8 byte = name[i];
+
+		hash = (hash ^ byte) * 0x100000001b3ULL;
+	}
 	return hash;
 }
 
