@@ -262,33 +262,11 @@ TEST_F(Attack, Row30PidOfThePeerReused) {
   const pid_t connector = ::fork();
   if (connector == 0) {
     const int fd = connect_to("/run/ds01/admin.sock");
-    ::dup2(fd, 100);
-    char control[CMSG_SPACE(sizeof(int))] = {};
-    char byte = 0;
-    iovec data{&byte, 1};
-    msghdr message = {};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    ::_exit(::sendmsg(pair[1], &message, 0) == 1 ? 0 : 1);
+    ::_exit(send_descriptor(pair[1], fd) ? 0 : 1);
   }
-  char control[CMSG_SPACE(sizeof(int))] = {};
-  char byte;
-  iovec data{&byte, 1};
-  msghdr message = {};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  ASSERT_EQ(::recvmsg(pair[0], &message, 0), 1);
-  int passed;
-  std::memcpy(&passed, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof passed);
+  Fd received = receive_descriptor(pair[0]);
+  ASSERT_TRUE(received);
+  const int passed = received.get();
   int status;
   ASSERT_EQ(::waitpid(connector, &status, 0), connector);
 
@@ -305,7 +283,7 @@ TEST_F(Attack, Row30PidOfThePeerReused) {
   ASSERT_EQ(::waitpid(reuser, &status, 0), reuser);
   EXPECT_EQ(WEXITSTATUS(status), 0);
   EXPECT_TRUE(ctl_json({"list"}).as_array().empty());
-  for (const int fd : {passed, pair[0], pair[1]}) ::close(fd);
+  for (const int fd : pair) ::close(fd);
 }
 
 // A flood by one user is counted exactly and hides nobody else's denial.

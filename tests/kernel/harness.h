@@ -34,6 +34,10 @@ inline constexpr const char* kCapability = "/dev/nvidia-caps/nvidia-cap1";
 int open_errno(const char* path, int flags = O_RDWR);
 int connect_errno(const char* path);
 
+// Passes a descriptor over a Unix socket. Of one that the receiver may not have only the byte beside it arrives.
+bool send_descriptor(int socket, int fd);
+Fd receive_descriptor(int socket);
+
 // A cgroup that exists as long as this object, with the parents it had to make.
 class Cgroup {
  public:
@@ -117,13 +121,13 @@ class Agent {
 // Takes away what agents leave behind: pins, store, audit file.
 void forget_agents();
 
-// The denials of `uid` for `device_class` as `ds01ctl denials` has them: {count, would_deny_count}.
+// The denials of `uid` for `device_class`, at one hook or all, as `ds01ctl denials` has them.
 struct Denials {
   std::int64_t denied = 0;
   std::int64_t would_deny = 0;
   bool operator==(const Denials&) const = default;
 };
-Denials denials_of(uid_t uid, const std::string& device_class = "gpu");
+Denials denials_of(uid_t uid, const std::string& device_class = "gpu", const std::string& hook = "");
 
 // One agent with kRichConfig for all tests of a suite.
 class WithAgent : public testing::Test {
@@ -132,8 +136,9 @@ class WithAgent : public testing::Test {
   static void TearDownTestSuite();
   static Agent& agent() { return *agent_; }
 
-  // `act` is denied with EACCES, counted once for `uid` and class `gpu`, and written to the audit with that uid.
-  static void expect_denied(uid_t uid, const std::function<int()>& act);
+  // `act` is denied with EACCES, counted once for `uid`, class and hook, and written to the audit with that uid.
+  static void expect_denied(uid_t uid, const std::function<int()>& act, const std::string& device_class = "gpu",
+                            const std::string& hook = "");
   // `act` succeeds and nothing is counted as denied for `uid`.
   static void expect_allowed(uid_t uid, const std::function<int()>& act);
 
