@@ -35,7 +35,7 @@ TEST_F(Modes, DisabledAllowsAndCountsNothing) {
 }
 
 TEST_F(Modes, TemporaryModeEndsInTheKernel) {
-  EXPECT_EQ(ctl({"mode", "disabled", "--for", "1s"}).code, 0);
+  EXPECT_EQ(ctl({"mode", "disabled", "--for", "10s"}).code, 0);
   EXPECT_EQ(ctl_json({"mode"}).at("gpu").at("mode").as_string(), "disabled");
   int allowed = 0;
   while (open_as({.uid = kAlice}) == 0) ++allowed;  // ends when the second is over

@@ -29,7 +29,7 @@ inline ds01_count pinned_count(uid_t uid) {
 inline std::uint32_t pinned_program_id() {
   bpf_prog_info info = {};
   std::uint32_t size = sizeof info;
-  const Fd program = pinned("prog_ds01_file_open");
+  const Fd program = pinned("prog_ds01_file_ioctl");
   EXPECT_EQ(bpf_obj_get_info_by_fd(program.get(), &info, &size), 0);
   return info.id;
 }
