@@ -43,86 +43,86 @@ kernel_dir() {
 
 # kernel_fetch NAME
 kernel_fetch() (
-  sources=$(kernel_sources "$1")
-  apt=$(mktemp -d)
-  trap 'rm -rf "$apt"' EXIT
-  private_apt_make "$sources"
-  kernel_packages >"$apt/packages"
-  version=$(sed -n 's/^linux-headers-.*-cloud-amd64=//p' "$apt/packages")
-  [[ -n $version ]] || die "Debian has no kernel '$1'"
-  cache_dir_once "$DS01_CACHE/kernel/$version" step "fetching Linux $version" kernel_unpack "$1"
-  ln -sfn "$version" "$DS01_CACHE/kernel/$1.tmp"
-  mv -T "$DS01_CACHE/kernel/$1.tmp" "$DS01_CACHE/kernel/$1"
+  name=$1
+  sources=$(kernel_sources "$name")
+  private=$(mktemp -d)
+  trap 'rm -rf "$private"' EXIT
+  private_apt_make "$private" "$sources"
+  kernel_packages "$private" >"$private/packages"
+  version=$(sed -n 's/^linux-headers-.*-cloud-amd64=//p' "$private/packages")
+  [[ -n $version ]] || die "Debian has no kernel '$name'"
+  cache_dir_once "$DS01_CACHE/kernel/$version" step "fetching Linux $version" kernel_unpack "$name" "$private"
+  ln -sfn "$version" "$DS01_CACHE/kernel/$name.tmp"
+  mv -T "$DS01_CACHE/kernel/$name.tmp" "$DS01_CACHE/kernel/$name"
 )
 
-# --- an apt of its own, in the folder $apt ------------------------------------
+# --- an apt of its own, in the folder APT -------------------------------------
 
-# private_apt SUBCOMMAND…: apt-get with sources, lists and a status of its own.
-# Of the machine's settings only those about fetching, such as a proxy, matter.
+# private_apt APT ARG…: apt-get with sources, lists and a status of its own. Of
+# this machine's settings those about fetching count, such as a proxy.
 private_apt() {
-  apt-get -q -o Dir="$apt" -o Dir::State::status="$apt/status" -o APT::Architecture=amd64 \
-    -o APT::Sandbox::User=root "$@"
+  apt-get -q -o Dir="$1" -o Dir::State::status="$1/status" -o APT::Architecture=amd64 \
+    -o APT::Sandbox::User=root "${@:2}"
 }
 
-# private_apt_make SOURCES
+# private_apt_make APT SOURCES
 private_apt_make() {
-  mkdir -p "$apt"/{etc/apt/preferences.d,var/lib/apt/lists/partial,var/cache/apt/archives/partial}
-  printf '%s\n' "$1" >"$apt/etc/apt/sources.list"
+  mkdir -p "$1"/{etc/apt/preferences.d,var/lib/apt/lists/partial,var/cache/apt/archives/partial}
+  printf '%s\n' "$2" >"$1/etc/apt/sources.list"
   # The highest version wins, from backports as well.
-  printf '%s\n' 'Package: *' 'Pin: release a=*' 'Pin-Priority: 500' >"$apt/etc/apt/preferences"
-  touch "$apt/status"
-  private_apt update --error-on=any >&2
+  printf '%s\n' 'Package: *' 'Pin: release a=*' 'Pin-Priority: 500' >"$1/etc/apt/preferences"
+  touch "$1/status"
+  private_apt "$1" update --error-on=any >&2
 }
 
-# kernel_packages: NAME=VERSION of what the cloud kernel and its headers consist
-# of. The names change with every update, so apt says what it would install.
+# kernel_packages APT: NAME=VERSION of all that the cloud kernel and its headers
+# consist of. The names change with every update, so apt says what it would
+# install. They are exact: a glob would match the -dbg packages, 1 GB each.
 kernel_packages() {
-  private_apt --simulate --no-install-recommends install linux-image-cloud-amd64 linux-headers-cloud-amd64 |
+  private_apt "$1" --simulate --no-install-recommends install linux-image-cloud-amd64 linux-headers-cloud-amd64 |
     sed -nE 's/^Inst (linux-(image|binary|modules|headers|kbuild)-[0-9][^ ]*) \(([^ ]+) .*/\1=\3/p'
 }
 
 # --- unpacking ----------------------------------------------------------------
 
-# kernel_unpack NAME DIR. Afterwards DIR has
+# kernel_unpack NAME APT DIR. Afterwards DIR has
 #   release     the name `uname -r` gives
-#   vmlinuz
-#   modules/
+#   vmlinuz, modules/
 #   build/      a root folder with Debian's headers, against which modules are
 #               built; for `newest` with a compiler and all it needs as well
 kernel_unpack() {
-  local name=$1 dir=$2 packages package release
+  local name=$1 apt=$2 dir=$3 root=$2/root packages package release
   mapfile -t packages <"$apt/packages"
-  mkdir "$apt/deb" "$apt/root"
-  (cd "$apt/deb" && private_apt download "${packages[@]}") >&2
+  mkdir "$apt/deb" "$root"
+  (cd "$apt/deb" && private_apt "$apt" download "${packages[@]}") >&2
   for package in "$apt"/deb/*.deb; do
-    dpkg-deb -x "$package" "$apt/root"
+    dpkg-deb -x "$package" "$root"
   done
-  release=$(basename "$apt"/root/usr/src/linux-headers-*-cloud-amd64)
+  release=$(basename "$root"/usr/src/linux-headers-*-cloud-amd64)
   release=${release#linux-headers-}
   printf '%s\n' "$release" >"$dir/release"
-  if [[ -d $apt/root/boot ]]; then
-    mv "$apt/root/boot/vmlinuz-$release" "$dir/vmlinuz"
-    mv "$apt/root/lib/modules/$release" "$dir/modules"
-  else # since 7.0
-    mv "$apt/root/usr/lib/modules/$release" "$dir/modules"
+  if [[ -d $root/boot ]]; then
+    mv "$root/boot/vmlinuz-$release" "$dir/vmlinuz"
+    mv "$root/lib/modules/$release" "$dir/modules"
+  else # 7.x
+    mv "$root/usr/lib/modules/$release" "$dir/modules"
     mv "$dir/modules/vmlinuz" "$dir/vmlinuz"
   fi
   if [[ $name == newest ]]; then
-    build_root "$dir/build" "linux-headers-$release"
+    build_root "$apt" "$dir/build" "linux-headers-$release"
   else
     mkdir "$dir/build"
-    mv "$apt/root/usr" "$dir/build/usr"
+    mv "$root/usr" "$dir/build/usr"
   fi
 }
 
-# build_root DIR HEADERS: the compiler here is too old for a new kernel's headers,
-# the libc here too old for their tools; so a Debian of the kernel's own release.
+# build_root APT DIR HEADERS: the compiler here is too old for a new kernel, and
+# the libc too old for its tools; so a Debian of the kernel's own release.
 build_root() {
   ensure_packages mmdebstrap
-  apt-config dump | grep '^Acquire::' >"$apt/acquire" || true
+  apt-config dump | grep '^Acquire::' >"$1/acquire" || true
   as_root mmdebstrap --quiet --mode=root --variant=essential --architectures=amd64 \
-    --aptopt="$apt/acquire" --include="$2,make" \
-    '' "$1" "$apt/etc/apt/sources.list" >&2
+    --aptopt="$1/acquire" --include="$3,make" '' "$2" "$1/etc/apt/sources.list" >&2
 }
 
 # --- the stub driver ----------------------------------------------------------
