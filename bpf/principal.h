@@ -10,7 +10,7 @@
 #define DS01_PRINCIPAL_H
 
 #define NAME_SIZE 96 /* docker-<64 hex digits>.scope has 77 */
-#define WALK_LEVELS 32
+#define WALK_LEVELS 80
 #define USER_SLICE_LEVEL 2 /* /user.slice/user-1000.slice */
 
 struct principal {
