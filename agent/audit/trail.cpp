@@ -18,10 +18,18 @@ namespace ds01::audit {
 namespace {
 
 // What somebody was denied, in front of the device's name; by enum ds01_hook.
-constexpr std::array<std::string_view, DS01_HOOK_COUNT> kVerbs{
-    "open",       "connect to",          "use",                  "map",                    "receive a descriptor of",
-    "unmount",    "remove pins of",      "open a map of",        "look at a program of",   "detach",
-    "signal the agent of", "trace the agent of"};
+constexpr std::array<std::string_view, DS01_HOOK_COUNT> kVerbs{"open",
+                                                               "connect to",
+                                                               "use",
+                                                               "map",
+                                                               "receive a descriptor of",
+                                                               "unmount",
+                                                               "remove pins of",
+                                                               "open a map of",
+                                                               "look at a program of",
+                                                               "detach",
+                                                               "signal the agent of",
+                                                               "trace the agent of"};
 
 const grants::Actor kAgent{0, "ds01d", std::nullopt};
 
@@ -65,6 +73,13 @@ std::string comm_of(const ds01_event& event) {
 std::string_view explain(std::uint8_t reason) {
   switch (reason) {
     case DS01_BY_DENY_RULE: return "denied by configuration";
+    case DS01_BY_HOST_ROOT: return "root on the host";
+    case DS01_BY_EXEMPT_USER: return "exempt user or group";
+    case DS01_BY_EXEMPT_CGROUP: return "exempt cgroup";
+    case DS01_BY_ALLOWED_CGROUP: return "in an allowed cgroup";
+    case DS01_BY_USER_GRANT: return "the user's grant";
+    case DS01_BY_CGROUP_GRANT: return "the cgroup's grant";
+    case DS01_BY_TELEMETRY: return "open to everybody (telemetry)";
     case DS01_NO_GRANT: return "no grant";
     case DS01_GRANT_ENDED: return "the grant has ended";
     case DS01_GRANT_NOT_COVERING: return "the grant does not cover this device";

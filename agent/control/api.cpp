@@ -70,6 +70,7 @@ const Api::Route Api::kRoutes[] = {
     {"GET", "/v1/whoami", false, &Api::get_whoami, ""},
     {"POST", "/v1/notices/seen", false, &Api::post_seen, ""},
     {"GET", "/v1/denials", false, &Api::get_denials, "user since"},
+    {"GET", "/v1/holders", false, &Api::get_holders, "device"},
     {"GET", "/v1/history", false, &Api::get_history, "user since limit cursor"},
     {"GET", "/v1/grants", false, &Api::list_grants, "all limit cursor"},
     {"POST", "/v1/grants", true, &Api::post_grant, ""},

@@ -14,6 +14,7 @@
 #include "enforcer/enforcer.h"
 #include "grants/requests.h"
 #include "grants/service.h"
+#include "holders/source.h"
 #include "http/http.h"
 #include "notify/announcer.h"
 #include "notify/notifier.h"
@@ -32,6 +33,9 @@ class Api {
     database::Database& database;
     const Clock& clock;
     const identity::Users& users;
+    const identity::Cgroups& cgroups;
+    const holders::Source& source;  // what the kernel says of other processes
+    std::filesystem::path proc;
     WallTime started;
     std::function<void()> on_change;  // a grant, a request or the mode changed: timers may be due earlier
   };
@@ -89,6 +93,9 @@ class Api {
   Reply approve_request(const Call& call);
   Reply deny_request(const Call& call);
   std::uint64_t living_number(uid_t uid) const;  // of the uid's grant, or 0
+
+  // api_answers.cpp
+  Reply get_holders(const Call& call);
 
   // api_self.cpp
   Reply get_whoami(const Call& call);

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 #include <boost/json.hpp>
 
+#include "audit/trail.h"
 #include "devices/devices.h"
 
 namespace ds01::control {
@@ -134,6 +135,30 @@ json::array denials_json(const std::vector<kernel::Count>& counts, std::optional
                          {"would_deny_count", row.value.verdicts[DS01_WOULD_DENY]},
                          {"first_at", moment_json(row.value.first_denial, clock)},
                          {"last_at", moment_json(row.value.last_denial, clock)}});
+  return out;
+}
+
+json::array holders_json(const std::vector<holders::Holder>& holders, const identity::Users& users,
+                         const identity::Cgroups& cgroups, const Clock& clock) {
+  json::array out;
+  for (const auto& holder : holders) {
+    const auto& decisive = holder.decisive();
+    const auto grant = holder.covering_grant();
+    const auto names = holder.names();
+    out.push_back(object{{"pid", holder.pid},
+                         {"comm", holder.comm},
+                         {"user", identity::display_name(users, holder.uid)},
+                         {"uid", holder.uid},
+                         {"cgroup", cgroups.path_of(holder.cgroup)},
+                         {"devices", json::array(names.begin(), names.end())},
+                         {"fds", holder.fds},
+                         {"maps", holder.maps},
+                         {"since", moment_json(holder.started, clock)},
+                         {"grant_id", grant != 0 ? json::value(fmt::format("g-{}", grant)) : json::value()},
+                         {"allowed", holder.allowed()},
+                         {"denied_device", holder.allowed() ? json::value() : json::value(decisive.name)},
+                         {"why", audit::explain(decisive.reason)}});
+  }
   return out;
 }
 

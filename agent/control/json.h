@@ -8,6 +8,8 @@
 
 #include "grants/grant.h"
 #include "grants/request.h"
+#include "holders/holders.h"
+#include "identity/cgroups.h"
 #include "identity/users.h"
 #include "kernel/gate.h"
 #include "notify/notifier.h"
@@ -23,5 +25,9 @@ boost::json::array notices_json(const std::vector<notify::Notice>& notices);
 // Denials and would-be denials only; of one uid if given. Sorted by uid, class, hook.
 boost::json::array denials_json(const std::vector<kernel::Count>& counts, std::optional<uid_t> uid,
                                 const identity::Users& users, const Clock& clock);
+
+// One row per process, with what an open() of its would get now.
+boost::json::array holders_json(const std::vector<holders::Holder>& holders, const identity::Users& users,
+                                const identity::Cgroups& cgroups, const Clock& clock);
 
 }  // namespace ds01::control

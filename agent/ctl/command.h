@@ -36,6 +36,7 @@ class CommandSet {
   std::optional<Status>& outcome_;
 };
 
+void add_answer_commands(CommandSet& commands);
 void add_grant_commands(CommandSet& commands);
 void add_request_commands(CommandSet& commands);
 void add_status_commands(CommandSet& commands);

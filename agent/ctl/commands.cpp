@@ -54,6 +54,7 @@ void add_commands(CLI::App& app, Context& context, std::optional<Status>& outcom
   add_request_commands(commands);
   add_whoami_command(commands);
   add_status_commands(commands);
+  add_answer_commands(commands);
 }
 
 }  // namespace ds01::ctl

@@ -162,6 +162,23 @@ std::string denials_view(const json::array& denials, const TableStyle& style) {
   return render(table, style);
 }
 
+std::string holders_view(const json::array& holders, const TableStyle& style) {
+  Table table{{"PID", "COMMAND", "USER", "DEVICES", "FDS", "MAPS", "SINCE", "OPEN NOW", "GRANT", "CGROUP"}, {}, 9};
+  for (const auto& holder : holders) {
+    std::vector<std::string> names;
+    if (const auto* devices = at(holder, "devices").if_array())
+      for (const auto& name : *devices) names.emplace_back(name.is_string() ? name.as_string().c_str() : "-");
+    const auto now = text(holder, "allowed") == "true" ? "allowed" : "denied";
+    table.rows.push_back({text(holder, "pid"), text(holder, "comm"), text(holder, "user"),
+                          harmless(fmt::format("{}", fmt::join(names, ","))), text(holder, "fds"), text(holder, "maps"),
+                          text(holder, "since"), fmt::format("{}: {}", now, text(holder, "why")),
+                          text(holder, "grant_id"), text(holder, "cgroup")});
+  }
+  auto out = render(table, style);
+  if (style.legend) out += fmt::format("\n{} process{}\n", holders.size(), holders.size() == 1 ? "" : "es");
+  return out;
+}
+
 std::string mode_view(const json::value& modes) {
   std::string out;
   for (const auto& gate : modes.as_object()) {

@@ -17,6 +17,7 @@ std::string requests_view(const boost::json::array& requests, const TableStyle& 
 std::string request_view(const boost::json::value& request);
 std::string notices_view(const boost::json::array& notices);  // "" if there are none
 std::string denials_view(const boost::json::array& denials, const TableStyle& style);
+std::string holders_view(const boost::json::array& holders, const TableStyle& style);
 std::string status_view(const boost::json::value& status);
 std::string mode_view(const boost::json::value& modes);
 std::string whoami_view(const boost::json::value& caller);

@@ -70,8 +70,8 @@ class Daemon {
                     [this](uid_t uid, const std::string& text, const Result<notify::Delivery>& delivery) {
                       on_told(uid, text, delivery);
                     }}),
-        api_({enforcer_, grants_, requests_, trail_, notifier_, announcer_, database_, clock_, users_, clock_.wall(),
-              [this] { on_change(); }}) {}
+        api_({enforcer_, grants_, requests_, trail_, notifier_, announcer_, database_, clock_, users_, cgroups_,
+              enforcer_, paths::kProc, clock_.wall(), [this] { on_change(); }}) {}
 
   Status start();
   void run() { io_.run(); }

@@ -15,6 +15,7 @@
 #include "core/deadline.h"
 #include "database/database.h"
 #include "devices/devices.h"
+#include "holders/source.h"
 #include "identity/cgroups.h"
 #include "identity/users.h"
 #include "kernel/gate.h"
@@ -37,7 +38,7 @@ struct Override {
   bool operator==(const Override&) const = default;
 };
 
-class Enforcer final : public grants::KernelMap {
+class Enforcer final : public grants::KernelMap, public holders::Source {
  public:
   struct Deps {
     const Clock& clock;
@@ -101,9 +102,9 @@ class Enforcer final : public grants::KernelMap {
   std::vector<std::string> best_effort_hooks() const;
 
   // See kernel::Gate.
-  Result<std::vector<ds01_holder>> holders() const;
-  bool sees_mappings() const { return gate_ && gate_->sees_mappings(); }
-  Result<std::optional<ds01_holder>> ask(pid_t process, std::uint32_t device) const;
+  Result<std::vector<ds01_holder>> holders() const override;
+  bool sees_mappings() const override { return gate_ && gate_->sees_mappings(); }
+  Result<std::optional<ds01_holder>> ask(pid_t process, std::uint32_t device) const override;
 
  private:
   policy::ModeState mode_of(const config::Config& config, const std::optional<Override>& override) const;

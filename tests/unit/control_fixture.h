@@ -77,6 +77,7 @@ class ApiTest : public ::testing::Test {
   fake::Clock clock_;
   fake::Users users_;
   fake::KernelMap kernel_;
+  fake::Source source_;
   identity::Cgroups cgroups_{folder_.make("cgroup")};
   database::Database database_{folder_.path() / "ds01.db"};
   enforcer::Enforcer enforcer_{{clock_,
@@ -96,8 +97,8 @@ class ApiTest : public ::testing::Test {
                               [](uid_t) { return std::vector<std::string>{}; }}};
   notify::Announcer announcer_{{notifier_, clock_, [](uid_t, const std::string&, const Result<notify::Delivery>&) {}}};
   int changes_ = 0;
-  Api api_{{enforcer_, grants_, requests_, trail_, notifier_, announcer_, database_, clock_, users_, clock_.wall(),
-            [this] { ++changes_; }}};
+  Api api_{{enforcer_, grants_, requests_, trail_, notifier_, announcer_, database_, clock_, users_, cgroups_, source_,
+            folder_.path() / "proc", clock_.wall(), [this] { ++changes_; }}};
   authz::Caller caller_{{1000, "alice", 1000}, 77, false, true, "/user.slice"};
 };
 

@@ -150,6 +150,8 @@ INSTANTIATE_TEST_SUITE_P(
         Asking{{"mode", "disabled", "--for", "1h"},
                R"(PUT /v1/mode {"gate":"gpu","mode":"disabled","for_s":3600})",
                R"({"gpu": {}})"},
+        Asking{{"holders"}, "GET /v1/holders", "[]"},
+        Asking{{"holders", "/dev/nvidia0"}, "GET /v1/holders?device=%2Fdev%2Fnvidia0", "[]"},
         Asking{{"denials", "--user", "bob"}, "GET /v1/denials?user=bob", "[]"}));
 
 TEST_F(CommandTest, AdminSocketIsAskedFirst) {

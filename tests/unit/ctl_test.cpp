@@ -246,6 +246,18 @@ boost::json::value status(bool attached) {
   return value;
 }
 
+TEST(HoldersView, ProcessesWithWhatAnOpenWouldGet) {
+  const auto rows = boost::json::parse(
+      R"([{"pid": 4711, "comm": "python3\u001b", "user": "alice", "uid": 1000, "cgroup": "/user.slice",
+           "devices": ["gpu0", "control"], "fds": 3, "maps": 1, "since": "2026-03-01T11:58:20Z", "grant_id": null,
+           "allowed": false, "why": "no grant"}])");
+  EXPECT_EQ(holders_view(rows.as_array(), {}),
+            "PID   COMMAND   USER   DEVICES       FDS  MAPS  SINCE                 OPEN NOW          GRANT  CGROUP\n"
+            "4711  python3?  alice  gpu0,control  3    1     2026-03-01T11:58:20Z  denied: no grant  -      "
+            "/user.slice\n"
+            "\n1 process\n");
+}
+
 TEST(StatusView, GateOpenIsLoud) {
   EXPECT_THAT(status_view(status(false)), ::testing::StartsWith("NOT ENFORCING: no bpf in the LSM list"));
 }

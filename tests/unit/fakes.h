@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -18,6 +19,7 @@
 
 #include "core/clock.h"
 #include "grants/kernel_map.h"
+#include "holders/source.h"
 #include "identity/users.h"
 
 namespace ds01::fake {
@@ -113,6 +115,40 @@ class KernelMap final : public grants::KernelMap {
   bool broken = false;
   bool settle_broken = false;
 };
+
+class Source final : public holders::Source {
+ public:
+  Result<std::vector<ds01_holder>> holders() const override {
+    if (broken) return fail(ErrorCode::unavailable, "the kernel side is not attached: starting");
+    return records;
+  }
+  bool sees_mappings() const override { return mappings; }
+  Result<std::optional<ds01_holder>> ask(pid_t process, std::uint32_t device) const override {
+    if (broken) return fail(ErrorCode::unavailable, "the kernel side is not attached: starting");
+    const auto found = answers.find({process, device});
+    return found == answers.end() ? std::nullopt : std::optional(found->second);
+  }
+
+  std::vector<ds01_holder> records;
+  std::map<std::pair<pid_t, std::uint32_t>, ds01_holder> answers;
+  bool mappings = true;
+  bool broken = false;
+};
+
+// A record of alice's python3, pid 4711, on the host: its descriptor 3 is of GPU 0, and it has no grant.
+inline ds01_holder holder() {
+  ds01_holder record{};
+  record.task_start = 900'000'000'000;
+  record.uid = 1000;
+  record.tgid = 4711;
+  record.device = DS01_DEV(195U, 0U);
+  record.fd = 3;
+  record.device_class = DS01_CLASS_GPU;
+  record.reason = DS01_NO_GRANT;
+  record.on_host = 1;
+  std::memcpy(record.comm, "python3", 8);
+  return record;
+}
 
 class Folder {
  public:
