@@ -11,6 +11,11 @@ namespace {
 
 constexpr std::uint32_t kBlock = 1U << DS01_BLOCK_BITS;
 
+// The container runtimes. libnvidia-container's hook, which they start, switches to this user and opens the GPUs; were
+// that denied, no GPU container would start. Not below them: whoever may make cgroups there is no runtime.
+constexpr std::array kRuntimes{"/system.slice/docker.service", "/system.slice/containerd.service"};
+constexpr uid_t kHookUser = 65534;
+
 std::uint16_t kernel_class(config::DeviceClass device_class) {
   switch (device_class) {
     case config::DeviceClass::gpu: return DS01_CLASS_GPU;
@@ -71,6 +76,16 @@ void add_driver(Rules& rules, const devices::Driver& driver, ds01_rule rule) {
   rules.add_driver(driver.name, rule);
 }
 
+// The kernel side adds the flags of both rules up: DS01_EXACT in one of them also narrows what the other says. So it
+// stands at the pair, and only if nothing wider holds for the pair already.
+void add_exact_pair(Rules& rules, const identity::Cgroup& cgroup, uid_t uid) {
+  auto& whole = rules.at(DS01_RULE_CGROUP, cgroup.id);
+  if ((whole.flags & (DS01_ALLOW | DS01_EXEMPT)) != 0) return;
+  whole.flags |= DS01_PAIRED;
+  auto& pair = rules.at(DS01_RULE_CGROUP_UID, cgroup.id, uid);
+  if (pair.flags == 0) pair.flags = DS01_EXEMPT | DS01_EXACT;
+}
+
 void add_cgroups(Rules& rules, const Resolved& resolved) {
   for (const auto& cgroup : resolved.allowed_cgroups) rules.at(DS01_RULE_CGROUP, cgroup.id).flags |= DS01_ALLOW;
   for (const auto& cgroup : resolved.exempt_cgroups) rules.at(DS01_RULE_CGROUP, cgroup.id).flags |= DS01_EXEMPT;
@@ -78,6 +93,7 @@ void add_cgroups(Rules& rules, const Resolved& resolved) {
     rules.at(DS01_RULE_CGROUP, cgroup.id).flags |= DS01_PAIRED;
     rules.at(DS01_RULE_CGROUP_UID, cgroup.id, uid).flags |= DS01_EXEMPT;
   }
+  for (const auto& [cgroup, uid] : resolved.exact_pairs) add_exact_pair(rules, cgroup, uid);
 }
 
 std::uint64_t depth_mask(const Resolved& resolved) {
@@ -85,6 +101,7 @@ std::uint64_t depth_mask(const Resolved& resolved) {
   for (const auto& cgroup : resolved.allowed_cgroups) depths |= std::uint64_t{1} << cgroup.depth;
   for (const auto& cgroup : resolved.exempt_cgroups) depths |= std::uint64_t{1} << cgroup.depth;
   for (const auto& [cgroup, uid] : resolved.exempt_pairs) depths |= std::uint64_t{1} << cgroup.depth;
+  for (const auto& [cgroup, uid] : resolved.exact_pairs) depths |= std::uint64_t{1} << cgroup.depth;
   return depths;
 }
 
@@ -173,6 +190,9 @@ Result<Resolved> resolve(const config::Config& config, const devices::Majors& ma
     const auto uid = look_up.user(rule.user, "exempt.rules");
     if (cgroup && uid) resolved.exempt_pairs.emplace_back(*cgroup, *uid);
   }
+  for (const auto* path : kRuntimes)
+    if (const auto cgroup = look_up.cgroup(path, "container runtime"))
+      resolved.exact_pairs.emplace_back(*cgroup, kHookUser);
   return resolved;
 }
 
@@ -180,6 +200,7 @@ std::set<std::string> named_cgroups(const config::Config& config) {
   std::set<std::string> paths(config.allow_cgroups.begin(), config.allow_cgroups.end());
   paths.insert(config.exempt_cgroups.begin(), config.exempt_cgroups.end());
   for (const auto& rule : config.exempt_rules) paths.insert(rule.cgroup);
+  paths.insert(kRuntimes.begin(), kRuntimes.end());
   return paths;
 }
 

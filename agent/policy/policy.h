@@ -37,7 +37,8 @@ struct Resolved {
   std::vector<identity::Cgroup> allowed_cgroups;
   std::vector<identity::Cgroup> exempt_cgroups;
   std::vector<std::pair<identity::Cgroup, uid_t>> exempt_pairs;
-  std::vector<std::string> warnings;  // names that do not resolve now, one sentence each
+  std::vector<std::pair<identity::Cgroup, uid_t>> exact_pairs;  // in the cgroup itself, not below it
+  std::vector<std::string> warnings;                            // names that do not resolve now, one sentence each
 };
 
 // Looks every name up. A name that does not resolve is a warning: its rule matches nobody. But while a name under
@@ -47,7 +48,7 @@ struct Resolved {
 Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
                          const identity::Cgroups& cgroups, const Resolved* last = nullptr);
 
-// All cgroup paths that the configuration names, to be watched.
+// All cgroup paths that rules are about, to be watched.
 std::set<std::string> named_cgroups(const config::Config& config);
 
 // The mode as enum ds01_mode.

@@ -214,6 +214,41 @@ TEST(Compile, PairAloneExemptsNobodyElse) {
   EXPECT_EQ(rules.find(DS01_RULE_UID, 118), nullptr);
 }
 
+// What the kernel side makes of the rules of one cgroup: rule_flags() in bpf/decide.h.
+std::uint32_t flags_in(const Compiled& rules, std::uint64_t cgroup, uid_t uid, bool in_itself) {
+  auto flags = rules.flags(DS01_RULE_CGROUP, cgroup);
+  if ((flags & DS01_PAIRED) != 0) flags |= rules.flags(DS01_RULE_CGROUP_UID, cgroup, uid);
+  return (flags & DS01_EXACT) != 0 && !in_itself ? 0 : flags & (DS01_EXEMPT | DS01_ALLOW);
+}
+
+TEST(Compile, ExactPairHoldsForItsCgroupAndUserOnly) {
+  auto resolved = with_devices({{195, 0, 0, DeviceClass::gpu, true}});
+  resolved.exact_pairs = {{{12, 2}, 65534}};
+  const Compiled rules(resolved);
+  EXPECT_EQ(flags_in(rules, 12, 65534, true), DS01_EXEMPT);
+  EXPECT_EQ(flags_in(rules, 12, 65534, false), 0U);
+  EXPECT_EQ(flags_in(rules, 12, 1000, true), 0U);
+  EXPECT_EQ(rules.device(195, 0)->depths, 1U << 2);
+}
+
+// An exact rule must take nothing away from what the configuration says about the same cgroup and user.
+TEST(Compile, ExactPairAddsToOtherRulesOfItsCgroup) {
+  Resolved resolved;
+  resolved.exact_pairs = {{{11, 2}, 65534}, {{12, 2}, 65534}, {{13, 2}, 65534}, {{14, 2}, 65534}};
+  resolved.exempt_cgroups = {{11, 2}};
+  resolved.allowed_cgroups = {{12, 2}};
+  resolved.exempt_pairs = {{{13, 2}, 65534}, {{14, 2}, 1000}};
+  const Compiled rules(resolved);
+  for (const auto uid : {1000U, 65534U}) {
+    for (const bool in_itself : {true, false}) {
+      EXPECT_EQ(flags_in(rules, 11, uid, in_itself), DS01_EXEMPT) << uid << in_itself;
+      EXPECT_EQ(flags_in(rules, 12, uid, in_itself), DS01_ALLOW) << uid << in_itself;
+      EXPECT_EQ(flags_in(rules, 13, uid, in_itself), uid == 65534 ? DS01_EXEMPT : 0) << uid << in_itself;
+      EXPECT_EQ(flags_in(rules, 14, uid, in_itself), uid == 1000 || in_itself ? DS01_EXEMPT : 0) << uid << in_itself;
+    }
+  }
+}
+
 TEST(Compile, UserDeniedAndExemptCarriesBothFlags) {
   Resolved resolved;
   resolved.denied_uids = {1000, 1001};
@@ -374,6 +409,16 @@ TEST_F(ResolveTest, PairWithUnknownUserExemptsNobody) {
   EXPECT_THAT(resolved.warnings, ElementsAre("exempt.rules: no such user: mallory, ignoring it"));
 }
 
+// libnvidia-container's hook runs as this user in the container runtime's own cgroup.
+TEST_F(ResolveTest, RuntimesOfContainersAreExemptExactly) {
+  EXPECT_THAT(run().exact_pairs, IsEmpty());
+  root_.make("system.slice/docker.service");
+  root_.make("system.slice/containerd.service");
+  const identity::Cgroups cgroups(root_.path());
+  EXPECT_THAT(run().exact_pairs, ElementsAre(Pair(*cgroups.find("/system.slice/docker.service"), 65534),
+                                             Pair(*cgroups.find("/system.slice/containerd.service"), 65534)));
+}
+
 TEST_F(ResolveTest, RootInDenyIsAWarning) {
   users_.uids["toor"] = 0;
   config_.deny_users = {"toor"};
@@ -402,7 +447,8 @@ TEST(NamedCgroups, EveryRuleWithACgroupCounts) {
   config.allow_cgroups = {"/a", "/b"};
   config.exempt_cgroups = {"/b", "/c"};
   config.exempt_rules = {{"/d", "alice"}};
-  EXPECT_THAT(named_cgroups(config), ElementsAre("/a", "/b", "/c", "/d"));
+  EXPECT_THAT(named_cgroups(config),
+              ElementsAre("/a", "/b", "/c", "/d", "/system.slice/containerd.service", "/system.slice/docker.service"));
 }
 
 }  // namespace
