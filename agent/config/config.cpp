@@ -22,6 +22,7 @@ using std::chrono::seconds;
 
 constexpr std::string_view kUsers = "a list of users such as [alice]";
 constexpr std::string_view kGroups = "a list of groups such as [staff]";
+constexpr std::string_view kExemptRules = "a list of {cgroup: …, user: …} or {cgroup: …, group: …}";
 constexpr std::string_view kAutoApprove = "a list of {group: …, up_to: …}";
 constexpr std::string_view kCgroups = "a list of cgroups such as [/ds01.slice]";
 
@@ -60,17 +61,20 @@ Status read_allow(const Value& value, Config& config) {
 
 Result<ExemptRule> read_exempt_rule(const Value& value) {
   ExemptRule rule;
-  DS01_CHECK(read_fields(
-      value, {{"cgroup", into(rule.cgroup, read_cgroup), true}, {"user", into(rule.user, read_user), true}}));
+  DS01_CHECK(read_fields(value, {{"cgroup", into(rule.cgroup, read_cgroup), true},
+                                 {"user", into(rule.user, read_user)},
+                                 {"group", into(rule.group, read_group)}}));
+  if (rule.user.empty() && rule.group.empty()) return value.fail("needs the key 'user' or 'group'");
+  if (!rule.user.empty() && !rule.group.empty())
+    return value.fail("has both 'user' and 'group'; write a rule for each");
   return rule;
 }
 
 Status read_exempt(const Value& value, Config& config) {
-  return read_fields(
-      value, {{"users", into(config.exempt_users, list_of(read_user, kUsers))},
-              {"groups", into(config.exempt_groups, list_of(read_group, kGroups))},
-              {"cgroups", into(config.exempt_cgroups, list_of(read_cgroup, kCgroups))},
-              {"rules", into(config.exempt_rules, list_of(read_exempt_rule, "a list of {cgroup: …, user: …}"))}});
+  return read_fields(value, {{"users", into(config.exempt_users, list_of(read_user, kUsers))},
+                             {"groups", into(config.exempt_groups, list_of(read_group, kGroups))},
+                             {"cgroups", into(config.exempt_cgroups, list_of(read_cgroup, kCgroups))},
+                             {"rules", into(config.exempt_rules, list_of(read_exempt_rule, kExemptRules))}});
 }
 
 // Root is never denied: a rule for it would be accepted and do nothing.

@@ -39,10 +39,11 @@ struct DeviceRule {
   bool operator==(const DeviceRule&) const = default;
 };
 
-// `exempt: rules:` - a user, but only in this cgroup or below it.
+// `exempt: rules:` - a user or a group's members, but only in this cgroup or below it.
 struct ExemptRule {
   std::string cgroup;
-  std::string user;  // a name or "uid:N"
+  std::string user;   // a name or "uid:N"; empty: it is for a group
+  std::string group;  // empty: it is for a user
 
   bool operator==(const ExemptRule&) const = default;
 };

@@ -121,12 +121,9 @@ class Resolver {
   Resolver(const identity::Users& users, const identity::Cgroups& cgroups, std::vector<std::string>& warnings)
       : users_(users), cgroups_(cgroups), warnings_(warnings) {}
 
-  std::optional<uid_t> user(const std::string& name, std::string_view key) {
-    return keep(identity::find_uid(users_, name), key);
-  }
   void users(const std::vector<std::string>& names, std::string_view key, std::set<uid_t>& uids) {
     for (const auto& name : names)
-      if (const auto uid = user(name, key)) uids.insert(*uid);
+      if (const auto uid = keep(identity::find_uid(users_, name), key)) uids.insert(*uid);
   }
   void groups(const std::vector<std::string>& names, std::string_view key, std::set<uid_t>& uids) {
     for (const auto& name : names)
@@ -187,8 +184,13 @@ Result<Resolved> resolve(const config::Config& config, const devices::Majors& ma
   resolved.exempt_cgroups = look_up.cgroups(config.exempt_cgroups, "exempt.cgroups");
   for (const auto& rule : config.exempt_rules) {
     const auto cgroup = look_up.cgroup(rule.cgroup, "exempt.rules");
-    const auto uid = look_up.user(rule.user, "exempt.rules");
-    if (cgroup && uid) resolved.exempt_pairs.emplace_back(*cgroup, *uid);
+    std::set<uid_t> uids;
+    if (rule.group.empty())
+      look_up.users({rule.user}, "exempt.rules", uids);
+    else
+      look_up.groups({rule.group}, "exempt.rules", uids);
+    if (!cgroup) continue;
+    for (const auto uid : uids) resolved.exempt_pairs.emplace_back(*cgroup, uid);
   }
   for (const auto* path : kRuntimes)
     if (const auto cgroup = look_up.cgroup(path, "container runtime"))

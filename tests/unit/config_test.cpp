@@ -141,7 +141,7 @@ devices:
   - {class: gpu, major: nvidia, minors: 0-7, index: minor}
   - {class: dri, major: 226}
 allow: {cgroups: [/a.slice, /b.slice/c]}
-exempt: {users: [x, uid:1000], groups: [g], cgroups: [/system.slice/s.service], rules: [{cgroup: /r, user: u}]}
+exempt: {users: [x, uid:1000], groups: [g], cgroups: [/system.slice/s.service], rules: [{cgroup: /r, user: u}, {group: g, cgroup: /r}]}
 deny: {users: [mallory]}
 admin: {users: [boss], groups: []}
 grants:
@@ -158,7 +158,7 @@ audit: {limit: 0, window: 5m, journald: false, json: ""}
   EXPECT_THAT(config.exempt_users, ElementsAre("x", "uid:1000"));
   EXPECT_THAT(config.exempt_groups, ElementsAre("g"));
   EXPECT_THAT(config.exempt_cgroups, ElementsAre("/system.slice/s.service"));
-  EXPECT_THAT(config.exempt_rules, ElementsAre(ExemptRule{"/r", "u"}));
+  EXPECT_THAT(config.exempt_rules, ElementsAre(ExemptRule{"/r", "u", ""}, ExemptRule{"/r", "", "g"}));
   EXPECT_THAT(config.deny_users, ElementsAre("mallory"));
   EXPECT_THAT(config.admin_users, ElementsAre("boss"));
   EXPECT_THAT(config.admin_groups, IsEmpty());
@@ -290,6 +290,11 @@ TEST_F(ConfigTest, SecondDocumentIsRefused) {
   EXPECT_EQ(good("---\nmode: full\n...\n").gpu_mode, Mode::full);
 }
 
+TEST_F(ConfigTest, ExemptRuleIsForAUserOrAGroup) {
+  EXPECT_EQ(bad("exempt:\n  rules:\n  - {cgroup: /a, user: u, group: g}\n"),
+            "agent.yaml:3: exempt.rules[0]: has both 'user' and 'group'; write a rule for each");
+}
+
 TEST_F(ConfigTest, AnchorsAndAliasesAreRefused) {
   constexpr auto kReason = "anchors (&name) and aliases (*name) are not accepted; write the value out";
   EXPECT_EQ(bad("version: 1\nmode: &m full\n"), "agent.yaml:2: "s + kReason);
@@ -395,7 +400,8 @@ TEST_F(ConfigTest, MissingKeyOfAnItemIsNamed) {
   EXPECT_EQ(bad_device("", "{major: 195}"), "needs the key 'class'");
   EXPECT_EQ(bad_device("", "{class: gpu}"), "needs the key 'major'");
   EXPECT_EQ(bad("exempt:\n  rules: [{user: u}]\n"), "agent.yaml:2: exempt.rules[0]: needs the key 'cgroup'");
-  EXPECT_EQ(bad("exempt:\n  rules: [{cgroup: /a}]\n"), "agent.yaml:2: exempt.rules[0]: needs the key 'user'");
+  EXPECT_EQ(bad("exempt:\n  rules: [{cgroup: /a}]\n"),
+            "agent.yaml:2: exempt.rules[0]: needs the key 'user' or 'group'");
   EXPECT_EQ(bad("grants:\n  auto_approve: [{group: a}]\n"),
             "agent.yaml:2: grants.auto_approve[0]: needs the key 'up_to'");
   EXPECT_EQ(bad("grants:\n  auto_approve: [{up_to: 1h}]\n"),
@@ -438,7 +444,7 @@ constexpr Expectation kLists[] = {
     {"exempt.users", "a list of users such as [alice]"},
     {"exempt.groups", "a list of groups such as [staff]"},
     {"exempt.cgroups", "a list of cgroups such as [/ds01.slice]"},
-    {"exempt.rules", "a list of {cgroup: …, user: …}"},
+    {"exempt.rules", "a list of {cgroup: …, user: …} or {cgroup: …, group: …}"},
     {"deny.users", "a list of users such as [alice]"},
     {"admin.users", "a list of users such as [alice]"},
     {"admin.groups", "a list of groups such as [staff]"},

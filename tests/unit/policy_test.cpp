@@ -343,7 +343,7 @@ TEST_F(ResolveTest, NamesKnownBecomeIds) {
   root_.make("system.slice/a.service");
   config_.allow_cgroups = {"/ds01.slice"};
   config_.exempt_cgroups = {"/system.slice"};
-  config_.exempt_rules = {{"/system.slice/a.service", "carol"}};
+  config_.exempt_rules = {{"/system.slice/a.service", "carol", ""}};
   config_.exempt_users = {"alice", "uid:4242"};
   config_.exempt_groups = {"staff"};
   config_.deny_users = {"bob"};
@@ -388,7 +388,7 @@ TEST_F(ResolveTest, NameServiceDownKeepsWhoWasDenied) {
 
 TEST_F(ResolveTest, CgroupMissingIsSilentUntilItAppears) {
   config_.allow_cgroups = {"/ds01.slice"};
-  config_.exempt_rules = {{"/late.slice", "alice"}};
+  config_.exempt_rules = {{"/late.slice", "alice", ""}};
   auto resolved = run();
   EXPECT_THAT(resolved.allowed_cgroups, IsEmpty());
   EXPECT_THAT(resolved.exempt_pairs, IsEmpty());
@@ -400,9 +400,19 @@ TEST_F(ResolveTest, CgroupMissingIsSilentUntilItAppears) {
   EXPECT_EQ(resolved.exempt_pairs.size(), 1U);
 }
 
+TEST_F(ResolveTest, PairWithAGroupExemptsItsMembersThere) {
+  root_.make("a.slice");
+  config_.exempt_rules = {{"/a.slice", "", "staff"}, {"/a.slice", "", "nobodies"}};
+  const auto resolved = run();
+  const auto cgroup = *identity::Cgroups(root_.path()).find("/a.slice");
+  EXPECT_THAT(resolved.exempt_pairs, ElementsAre(Pair(cgroup, 1000), Pair(cgroup, 1001)));
+  EXPECT_THAT(resolved.exempt_uids, IsEmpty());
+  EXPECT_THAT(resolved.warnings, ElementsAre("exempt.rules: no such group: nobodies, ignoring it"));
+}
+
 TEST_F(ResolveTest, PairWithUnknownUserExemptsNobody) {
   root_.make("a.slice");
-  config_.exempt_rules = {{"/a.slice", "mallory"}};
+  config_.exempt_rules = {{"/a.slice", "mallory", ""}};
   const auto resolved = run();
   EXPECT_THAT(resolved.exempt_pairs, IsEmpty());
   EXPECT_THAT(resolved.exempt_cgroups, IsEmpty());
@@ -446,7 +456,7 @@ TEST(NamedCgroups, EveryRuleWithACgroupCounts) {
   config::Config config;
   config.allow_cgroups = {"/a", "/b"};
   config.exempt_cgroups = {"/b", "/c"};
-  config.exempt_rules = {{"/d", "alice"}};
+  config.exempt_rules = {{"/d", "alice", ""}};
   EXPECT_THAT(named_cgroups(config),
               ElementsAre("/a", "/b", "/c", "/d", "/system.slice/containerd.service", "/system.slice/docker.service"));
 }
