@@ -156,11 +156,18 @@ TEST_F(ListGpus, FileMalformedIsSkipped) {
 TEST_F(ListGpus, DriverAbsentListsNone) { EXPECT_THAT(list_gpus(folder_.path()), IsEmpty()); }
 
 TEST(ClassName, EveryClassHasAName) {
-  const std::string_view names[] = {"selftest",   "gpu",    "control", "compute",
-                                    "capability", "fabric", "dri",     "admin.sock"};
+  const std::string_view names[] = {"selftest", "gpu", "control",    "compute", "capability",
+                                    "fabric",   "dri", "admin.sock", "gate"};
   for (std::uint16_t i = 0; i < DS01_CLASS_COUNT; ++i) EXPECT_EQ(class_name(i), names[i]);
   EXPECT_EQ(class_name(DS01_CLASS_COUNT), "unknown");
   EXPECT_EQ(class_name(0xffff), "unknown");
+}
+
+TEST(HookName, EveryHookHasAName) {
+  EXPECT_EQ(hook_name(DS01_HOOK_OPEN), "open");
+  EXPECT_EQ(hook_name(DS01_HOOK_PTRACE), "ptrace");
+  for (std::uint16_t i = 0; i < DS01_HOOK_COUNT; ++i) EXPECT_NE(hook_name(i), "unknown");
+  EXPECT_EQ(hook_name(DS01_HOOK_COUNT), "unknown");
 }
 
 TEST(DeviceName, OnlyGpusHaveAnIndex) {
