@@ -429,7 +429,7 @@ TEST_F(ServiceTest, SyncRepairsAndReportsWhatTheKernelHasOtherwise) {
   for (const auto* name : {"alice", "bob", "carol"}) granted(name, 1h, "0");
   kernel_.map.erase({DS01_SUBJECT_UID, 1000});
   kernel_.map[{DS01_SUBJECT_UID, 1001}].value.ends += 1;
-  kernel_.map[{DS01_SUBJECT_UID, 66}] = {{66, DS01_SUBJECT_UID, 0}, {DS01_NEVER, 9, {}, 0, 0}, 0};
+  kernel_.map[{DS01_SUBJECT_UID, 66}] = {{66, DS01_SUBJECT_UID, 0}, {DS01_NEVER, 9, 0, {}, {}, 0, 0}, 0};
   kernel_.puts = 0;
   const auto drift = service().sync();
   ASSERT_TRUE(drift);
@@ -476,7 +476,7 @@ TEST_F(ServiceTest, SyncLeavesWhatHasEndedToExpire) {
 
 TEST_F(ServiceTest, SyncNamesTenExamplesAndCountsAll) {
   for (std::uint64_t uid = 1; uid <= 12; ++uid)
-    kernel_.map[{DS01_SUBJECT_UID, uid}] = {{uid, DS01_SUBJECT_UID, 0}, {DS01_NEVER, uid, {}, 0, 0}, 0};
+    kernel_.map[{DS01_SUBJECT_UID, uid}] = {{uid, DS01_SUBJECT_UID, 0}, {DS01_NEVER, uid, 0, {}, {}, 0, 0}, 0};
   const auto drift = service().sync();
   EXPECT_EQ(drift->unknown, 12U);
   EXPECT_EQ(drift->examples.size(), 10U);
