@@ -27,10 +27,6 @@ config::Mode mode_of_kernel(std::uint8_t mode) {
   return mode == DS01_MODE_MONITORING ? config::Mode::monitoring : config::Mode::full;
 }
 
-std::chrono::nanoseconds wall_minus_boot(const Clock& clock) {
-  return clock.wall().time_since_epoch() - clock.boot().time_since_epoch();
-}
-
 std::unexpected<Error> not_attached(const std::string& reason) {
   return fail(ErrorCode::unavailable, fmt::format("the kernel side is not attached: {}", reason));
 }
@@ -83,7 +79,7 @@ Status Enforcer::open_gate() {
   keep_override();
   in_force_ = compile(resolved_, mode_of(config_, override_));
   DS01_CHECK(gate_->set_policy(in_force_));
-  gate_->set_clocks(wall_minus_boot(deps_.clock));
+  gate_->set_clocks(deps_.clock.wall_minus_boot());
   return {};
 }
 
@@ -148,7 +144,7 @@ Status Enforcer::refresh() {
 
 Status Enforcer::clock_changed() {
   if (!gate_) return {};
-  gate_->set_clocks(wall_minus_boot(deps_.clock));
+  gate_->set_clocks(deps_.clock.wall_minus_boot());
   keep_override();
   return enforce(resolved_, mode_of(config_, override_));
 }

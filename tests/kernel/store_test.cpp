@@ -52,7 +52,7 @@ void expect_store_ok() { EXPECT_TRUE(ctl_json({"status"}).at("store").at("ok").a
 std::string id_of(const json::value& grant) { return std::string(grant.at("id").as_string()); }
 
 void wait_until_open(uid_t uid, int error) {
-  while (open_as({.uid = uid}) != error) continue;
+  eventually([&] { return open_as({.uid = uid}) == error; });
 }
 
 // ---- disk full, read-only ------------------------------------------------------------------------------------------
@@ -119,13 +119,13 @@ TEST_F(StoreDisk, Attack22RevokeOnAFullDiskIsAllOrNothing) {
 }
 
 TEST_F(StoreDisk, Attack22DeadlineHoldsOnAFullDisk) {
-  const auto id = id_of(ctl_json({"grant", "alice", "3s"}));
+  const auto id = id_of(ctl_json({"grant", "alice", "15s"}));
   fill();
   wait_until_open(kAlice, EACCES);
   EXPECT_EQ(ctl({"status"}).code, 0);
   EXPECT_TRUE(ctl_json({"history"}).as_array().empty());  // that it has ended cannot be written down yet
   make_room();
-  while (ctl_json({"show", id}).at("state").as_string() != "expired") continue;
+  eventually([&] { return ctl_json({"show", id}).at("state").as_string() == "expired"; });
   EXPECT_EQ(ctl_json({"history"}).at(0).at("id").as_string(), id);
   agent().wait_for_audit("expiry",
                          [&](const json::object& line) { return line.at("unmapped").at("grant").as_string() == id; });
