@@ -72,8 +72,15 @@ class Daemon {
                     [this](uid_t uid, const std::string& text, const Result<notify::Delivery>& delivery) {
                       on_told(uid, text, delivery);
                     }}),
+        killer_({clock_, [this] { return enforcer_.holders(); },
+                 [this](pid_t process, std::uint32_t device) { return enforcer_.ask(process, device); },
+                 [this](std::uint64_t cgroup) { return cgroups_.path_of(cgroup); }, killer::send_signal,
+                 [this](const grants::Grant& grant, const ds01_holder& holder, int signal) {
+                   trail_.signalled(grant, holder, signal);
+                 }},
+                config.grants.kill_grace),
         api_({enforcer_, grants_, requests_, trail_, notifier_, announcer_, database_, clock_, users_, clock_.wall(),
-              [this] { on_change(); }}) {}
+              [this](const grants::Grant& grant) { upkeep_.act_on_end(grant); }, [this] { on_change(); }}) {}
 
   Status start();
   void run() { io_.run(); }
@@ -128,10 +135,12 @@ class Daemon {
   audit::Trail trail_;
   notify::Notifier notifier_{{database_, clock_, paths::kDev, paths::kUtmp, notify::logind_terminals}};
   notify::Announcer announcer_;
-  Upkeep upkeep_{{io_, clock_, database_, grants_, store_, requests_, notifier_, announcer_, trail_}};
+  killer::Killer killer_;
+  Upkeep upkeep_{{io_, clock_, grants_, store_, requests_, notifier_, announcer_, trail_, killer_}};
   control::Api api_;
   std::set<uid_t> admins_;
   std::uint64_t lost_reported_ = 0;
+  std::uint64_t skipped_reported_ = 0;
   // What catch_up() has to do yet.
   bool loaded_ = false;
   bool synced_ = false;
@@ -362,6 +371,7 @@ void Daemon::reload() {
   grants_.configure(config->grants, config->notices.before_end);
   requests_.configure(config->grants);
   trail_.configure(config->audit);
+  killer_.configure(config->grants.kill_grace);
   find_admins();
   if (enforcer_.attached())
     if (const auto renewed = renew_admin_rights(); !renewed) log::error(renewed.error().message);
@@ -490,6 +500,9 @@ void Daemon::close_audit_windows(bool final) {
     return;
   }
   trail_.close_windows(denials_by_uid(*counts), final);
+  const auto skipped = enforcer_.recursion_misses();
+  if (skipped > skipped_reported_) trail_.skipped(skipped - skipped_reported_);
+  skipped_reported_ = skipped;
 }
 
 void Daemon::finish() {

@@ -165,10 +165,16 @@ Result<std::vector<Grant>> Store::history(const Range& range, std::optional<Wall
 
 Status Store::clock_changed() {
   const auto offset = number(clock_.wall_minus_boot().count());
-  return database_.run(
-      "UPDATE grants SET ends_wall = ends_boot + ? "
-      "WHERE ended IS NULL AND boot_id = ? AND ends_boot IS NOT NULL AND abs(ends_wall - ends_boot - ?) > ?",
-      {offset, clock_.boot_id(), offset, number(kWallTolerance.count())});
+  const auto follow = [&](std::string_view living) {
+    return database_.run(fmt::format("UPDATE {} IS NULL AND boot_id = ? AND ends_boot IS NOT NULL "
+                                     "AND abs(ends_wall - ends_boot - ?) > ?",
+                                     living),
+                         {offset, clock_.boot_id(), offset, number(kWallTolerance.count())});
+  };
+  return transaction([&]() -> Status {
+    DS01_CHECK(follow("grants SET ends_wall = ends_boot + ? WHERE ended"));
+    return follow("requests SET ends_wall = ends_boot + ? WHERE decided");
+  });
 }
 
 Status Store::forget_old() {

@@ -193,7 +193,8 @@ Result<std::vector<ds01_holder>> Gate::read_iterator(std::string_view target) co
   if (!iterator) return fail_errno(fmt::format("the kernel's iterator over {}", target));
   std::array<ds01_holder, 64> records;
   for (std::size_t have = 0;;) {
-    const ssize_t length = ::read(iterator.get(), reinterpret_cast<char*>(records.data()) + have, sizeof records - have);
+    const ssize_t length =
+        ::read(iterator.get(), reinterpret_cast<char*>(records.data()) + have, sizeof records - have);
     if (length < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (length < 0) return fail_errno(fmt::format("the kernel's iterator over {}", target));
     if (length == 0) return all;

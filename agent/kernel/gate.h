@@ -41,8 +41,8 @@ struct Places;
 class Gate final : public grants::KernelMap {
  public:
   // Opens the programs for enforcement: takes over those that are pinned where they are of this build, and otherwise
-  // loads them, on the maps that are there. Programs that run already go on. Without BTF, privileges or a kernel feature
-  // it fails with what the kernel said and what to do.
+  // loads them, on the maps that are there. Programs that run already go on. Without BTF, privileges or a kernel
+  // feature it fails with what the kernel said and what to do.
   static Result<std::unique_ptr<Gate>> open(Backend backend, const Places& places);
   // Loads the programs with maps of their own; they are attached exactly as long as the Gate lives.
   static Result<std::unique_ptr<Gate>> load(Backend backend, const Places& places);
@@ -95,8 +95,8 @@ class Gate final : public grants::KernelMap {
   // Programs skipped by the kernel's recursion guard; anything above zero is a hole in the gate.
   std::uint64_t recursion_misses() const;
 
-  // Every open gated device and every mapping of one, of all processes, with what an open() of it would get now. Without
-  // an iterator over mappings (5.10) those are missing: see sees_mappings().
+  // Every open gated device and every mapping of one, of all processes, with what an open() of it would get now.
+  // Without an iterator over mappings (5.10) those are missing: see sees_mappings().
   Result<std::vector<ds01_holder>> holders() const;
   bool sees_mappings() const;
   // What an open() of the device by this process would get now; none: no such process. reason DS01_UNGATED: no rule is

@@ -48,8 +48,7 @@ TEST_F(WithoutBpfLsm, Row24LinkIsNotDetached) {
   expect_denied(
       0,
       [&] {
-        return run_as({.cgroup = container.path()},
-                      [&] { return bpf_link_detach(link.get()) == 0 ? 0 : errno; });
+        return run_as({.cgroup = container.path()}, [&] { return bpf_link_detach(link.get()) == 0 ? 0 : errno; });
       },
       "gate", "detach");
   EXPECT_EQ(open_as({.uid = kAlice}), EACCES);

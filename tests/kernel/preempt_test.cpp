@@ -17,8 +17,9 @@ constexpr uid_t kCrowd = 3101;
 
 TEST(Preempted, Row27AMillionOpensByEightProcesses) {
   Agent agent;
-  auto* successes = new (::mmap(nullptr, sizeof(std::atomic<long>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                                0)) std::atomic<long>(0);
+  auto* successes =
+      new (::mmap(nullptr, sizeof(std::atomic<long>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
+          std::atomic<long>(0);
   std::vector<pid_t> children;
   for (int i = 0; i < kProcesses; ++i) {
     children.push_back(::fork());

@@ -73,15 +73,13 @@ Layouts cpp_layouts() {
          FIELD(ds01_event, tid), FIELD(ds01_event, device), FIELD(ds01_event, device_class), FIELD(ds01_event, index),
          FIELD(ds01_event, hook), FIELD(ds01_event, verdict), FIELD(ds01_event, reason), FIELD(ds01_event, pad),
          FIELD(ds01_event, comm)}}},
-      {"ds01_question",
-       {sizeof(ds01_question), {FIELD(ds01_question, tgid), FIELD(ds01_question, device)}}},
+      {"ds01_question", {sizeof(ds01_question), {FIELD(ds01_question, tgid), FIELD(ds01_question, device)}}},
       {"ds01_holder",
        {sizeof(ds01_holder),
-        {FIELD(ds01_holder, task_start), FIELD(ds01_holder, cgroup), FIELD(ds01_holder, grant),
-         FIELD(ds01_holder, uid), FIELD(ds01_holder, tgid), FIELD(ds01_holder, device), FIELD(ds01_holder, fd),
-         FIELD(ds01_holder, device_class), FIELD(ds01_holder, index), FIELD(ds01_holder, allowed),
-         FIELD(ds01_holder, reason), FIELD(ds01_holder, on_host), FIELD(ds01_holder, pad),
-         FIELD(ds01_holder, comm)}}},
+        {FIELD(ds01_holder, task_start), FIELD(ds01_holder, cgroup), FIELD(ds01_holder, grant), FIELD(ds01_holder, uid),
+         FIELD(ds01_holder, tgid), FIELD(ds01_holder, device), FIELD(ds01_holder, fd), FIELD(ds01_holder, device_class),
+         FIELD(ds01_holder, index), FIELD(ds01_holder, allowed), FIELD(ds01_holder, reason),
+         FIELD(ds01_holder, on_host), FIELD(ds01_holder, pad), FIELD(ds01_holder, comm)}}},
   };
 }
 
