@@ -37,6 +37,15 @@ Status add_range(std::vector<DeviceRange>& ranges, const config::DeviceRule& rul
   return {};
 }
 
+// By its name a driver is gated whole, so one that is registered must not be waited for if its rules leave minors out.
+Status add_driver(Gated& gated, const config::DeviceRule& rule, const std::string& name, const Majors& majors) {
+  const auto [first, last] = majors.equal_range(name);
+  for (auto entry = first; entry != last; ++entry) DS01_CHECK(add_range(gated.ranges, rule, entry->second));
+  const bool whole = rule.first_minor == 0 && rule.last_minor == DS01_MINOR_MASK;
+  if (whole || first == last) gated.drivers.push_back({name, rule.device_class});
+  return {};
+}
+
 // The value of a "Key: value" line in the driver's information file.
 std::string_view field(std::string_view text, std::string_view key) {
   for (const auto line : split(text, '\n')) {
@@ -63,17 +72,15 @@ Majors parse_majors(std::string_view text) {
   return majors;
 }
 
-Result<std::vector<DeviceRange>> resolve(const std::vector<config::DeviceRule>& rules, const Majors& majors) {
-  std::vector<DeviceRange> ranges;
+Result<Gated> resolve(const std::vector<config::DeviceRule>& rules, const Majors& majors) {
+  Gated gated;
   for (const auto& rule : rules) {
-    if (const auto* number = std::get_if<std::uint32_t>(&rule.major)) {
-      DS01_CHECK(add_range(ranges, rule, *number));
-      continue;
-    }
-    const auto [first, last] = majors.equal_range(std::get<std::string>(rule.major));
-    for (auto entry = first; entry != last; ++entry) DS01_CHECK(add_range(ranges, rule, entry->second));
+    if (const auto* number = std::get_if<std::uint32_t>(&rule.major))
+      DS01_CHECK(add_range(gated.ranges, rule, *number));
+    else
+      DS01_CHECK(add_driver(gated, rule, std::get<std::string>(rule.major), majors));
   }
-  return ranges;
+  return gated;
 }
 
 std::vector<Gpu> list_gpus(const std::filesystem::path& proc) {

@@ -32,10 +32,23 @@ struct DeviceRange {
   bool operator==(const DeviceRange&) const = default;
 };
 
-// The rules whose major is known now. A rule by a name that is not registered yields nothing: no such device can be
-// opened until its driver registers, and then this is called again. A name that is registered for one of the majors
-// whose gating would stop the machine is an error.
-Result<std::vector<DeviceRange>> resolve(const std::vector<config::DeviceRule>& rules, const Majors& majors);
+// A driver whose devices are to be gated whole, as one class, from when it registers on.
+struct Driver {
+  std::string name;  // in /proc/devices
+  config::DeviceClass device_class;
+
+  bool operator==(const Driver&) const = default;
+};
+
+struct Gated {
+  std::vector<DeviceRange> ranges;
+  std::vector<Driver> drivers;
+};
+
+// The rules against what is registered now. Rules by a name that is not registered yield no range, as no such device
+// can be opened, but a driver to wait for; and so do rules for all minors of one that is, which may be loaded anew. A
+// name that is registered for one of the majors whose gating would stop the machine is an error.
+Result<Gated> resolve(const std::vector<config::DeviceRule>& rules, const Majors& majors);
 
 struct Gpu {
   std::uint32_t index;

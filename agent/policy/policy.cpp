@@ -33,6 +33,10 @@ class Rules {
       rules_.try_emplace({DS01_RULE_DEVICE, device, 0}, rule);
   }
   void add_block(std::uint32_t block, const ds01_rule& rule) { rules_.try_emplace({DS01_RULE_BLOCK, block, 0}, rule); }
+  void add_driver(const std::string& name, const ds01_rule& rule) {
+    const auto hash = ds01_name_hash(name.data(), static_cast<std::uint32_t>(name.size()));
+    rules_.try_emplace({DS01_RULE_NAME, hash, 0}, rule);
+  }
   std::vector<Rule> list() const {
     std::vector<Rule> rules;
     for (const auto& [key, rule] : rules_)
@@ -59,6 +63,12 @@ void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) 
     rules.add_device(device, rule);
     ++minor;
   }
+}
+
+// Not by index: which minor is which GPU's is only known of a driver that is looked at.
+void add_driver(Rules& rules, const devices::Driver& driver, ds01_rule rule) {
+  rule.device_class = kernel_class(driver.device_class);
+  rules.add_driver(driver.name, rule);
 }
 
 void add_cgroups(Rules& rules, const Resolved& resolved) {
@@ -144,7 +154,9 @@ std::uint8_t kernel_mode(config::Mode mode) {
 Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
                          const identity::Cgroups& cgroups, const Resolved* last) {
   Resolved resolved;
-  DS01_TRY(resolved.devices, devices::resolve(config.devices, majors));
+  DS01_TRY(auto gated, devices::resolve(config.devices, majors));
+  resolved.devices = std::move(gated.ranges);
+  resolved.drivers = std::move(gated.drivers);
   Resolver look_up(users, cgroups, resolved.warnings);
   look_up.users(config.deny_users, "deny.users", resolved.denied_uids);
   if (last != nullptr && !resolved.warnings.empty())
@@ -174,6 +186,7 @@ std::set<std::string> named_cgroups(const config::Config& config) {
 std::vector<Rule> compile(const Resolved& resolved, const ModeState& mode, const std::vector<ds01_rule_key>& sockets) {
   Rules rules;
   for (const auto& range : resolved.devices) add_range(rules, range, object_rule(resolved, mode));
+  for (const auto& driver : resolved.drivers) add_driver(rules, driver, object_rule(resolved, mode));
   for (const auto uid : resolved.exempt_uids) rules.at(DS01_RULE_UID, uid).flags |= DS01_EXEMPT;
   for (const auto uid : resolved.denied_uids)
     if (uid != 0) rules.at(DS01_RULE_UID, uid).flags |= DS01_DENY;

@@ -31,6 +31,7 @@ struct ModeState {
 // Everything named in the configuration, as ids.
 struct Resolved {
   std::vector<devices::DeviceRange> devices;
+  std::vector<devices::Driver> drivers;
   std::set<uid_t> denied_uids;
   std::set<uid_t> exempt_uids;
   std::vector<identity::Cgroup> allowed_cgroups;

@@ -73,29 +73,48 @@ DeviceRule rule(DeviceClass device_class, std::variant<std::uint32_t, std::strin
   return {device_class, std::move(major), first, last, index, "agent.yaml:3: devices[0]"};
 }
 
+constexpr std::uint32_t kLastMinor = (1U << 20) - 1;
+
 TEST(Resolve, MajorByNumberNeedsNoDriver) {
-  const auto ranges = resolve({rule(DeviceClass::gpu, 195U, 0, 253, true)}, {});
-  ASSERT_TRUE(ranges);
-  EXPECT_THAT(*ranges, ElementsAre(DeviceRange{195, 0, 253, DeviceClass::gpu, true}));
+  const auto gated = resolve({rule(DeviceClass::gpu, 195U, 0, 253, true)}, {});
+  ASSERT_TRUE(gated);
+  EXPECT_THAT(gated->ranges, ElementsAre(DeviceRange{195, 0, 253, DeviceClass::gpu, true}));
+  EXPECT_THAT(gated->drivers, IsEmpty());
 }
 
 TEST(Resolve, NameWithTwoMajorsGatesBoth) {
-  const auto ranges = resolve({rule(DeviceClass::compute, "uvm")}, {{"uvm", 240}, {"uvm", 241}, {"uv", 242}});
-  ASSERT_TRUE(ranges);
-  EXPECT_THAT(*ranges, UnorderedElementsAre(DeviceRange{240, 0, 255, DeviceClass::compute, false},
-                                            DeviceRange{241, 0, 255, DeviceClass::compute, false}));
+  const auto gated = resolve({rule(DeviceClass::compute, "uvm")}, {{"uvm", 240}, {"uvm", 241}, {"uv", 242}});
+  ASSERT_TRUE(gated);
+  EXPECT_THAT(gated->ranges, UnorderedElementsAre(DeviceRange{240, 0, 255, DeviceClass::compute, false},
+                                                  DeviceRange{241, 0, 255, DeviceClass::compute, false}));
 }
 
-TEST(Resolve, NameNotRegisteredGatesNothingYet) {
-  const auto ranges = resolve({rule(DeviceClass::compute, "nvidia-uvm")}, {{"mem", 1}});
-  ASSERT_TRUE(ranges);
-  EXPECT_THAT(*ranges, IsEmpty());
+TEST(Resolve, NameNotRegisteredIsADriverToWaitFor) {
+  const auto gated = resolve({rule(DeviceClass::compute, "nvidia-uvm")}, {{"mem", 1}});
+  ASSERT_TRUE(gated);
+  EXPECT_THAT(gated->ranges, IsEmpty());
+  EXPECT_THAT(gated->drivers, ElementsAre(Driver{"nvidia-uvm", DeviceClass::compute}));
+}
+
+// Loaded anew it has another major, under which all of it is gated at once.
+TEST(Resolve, NameRegisteredIsWaitedForTooIfAllItsMinorsAreGated) {
+  const auto gated = resolve({rule(DeviceClass::compute, "nvidia-uvm", 0, kLastMinor)}, {{"nvidia-uvm", 240}});
+  ASSERT_TRUE(gated);
+  EXPECT_THAT(gated->drivers, ElementsAre(Driver{"nvidia-uvm", DeviceClass::compute}));
+}
+
+// By its name every minor would be gated, also those that no rule is about.
+TEST(Resolve, NameRegisteredWithSomeMinorsGatedIsNotWaitedFor) {
+  const std::vector rules{rule(DeviceClass::gpu, "x", 0, 7, true), rule(DeviceClass::control, "x", 8, 8)};
+  EXPECT_THAT(resolve(rules, {{"x", 240}})->drivers, IsEmpty());
+  EXPECT_THAT(resolve(rules, {})->drivers,
+              ElementsAre(Driver{"x", DeviceClass::gpu}, Driver{"x", DeviceClass::control}));
 }
 
 TEST(Resolve, NameListedTwiceForOneMajorCountsOnce) {
-  const auto ranges = resolve({rule(DeviceClass::gpu, "nvidia")}, {{"nvidia", 195}, {"nvidia", 195}});
-  ASSERT_TRUE(ranges);
-  EXPECT_EQ(ranges->size(), 1U);
+  const auto gated = resolve({rule(DeviceClass::gpu, "nvidia")}, {{"nvidia", 195}, {"nvidia", 195}});
+  ASSERT_TRUE(gated);
+  EXPECT_EQ(gated->ranges.size(), 1U);
 }
 
 TEST(Resolve, VitalMajorRefusedThroughAName) {

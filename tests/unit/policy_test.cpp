@@ -158,6 +158,28 @@ TEST(Compile, ClassesMapToTheKernels) {
   }
 }
 
+std::uint64_t hash_of(std::string_view name) {
+  return ds01_name_hash(name.data(), static_cast<std::uint32_t>(name.size()));
+}
+
+// A driver that was just loaded has a major that no rule knows; the kernel side then looks for its name.
+TEST(Compile, DriverHasARuleByItsName) {
+  Resolved resolved;
+  resolved.drivers = {{"nvidia-uvm", DeviceClass::compute}, {"x", DeviceClass::gpu}, {"x", DeviceClass::control}};
+  resolved.denied_uids = {1000};
+  resolved.allowed_cgroups = {{11, 1}};
+  const Compiled rules(resolved);
+  EXPECT_EQ(rules.count(DS01_RULE_NAME), 2U);
+  const auto* rule = rules.find(DS01_RULE_NAME, hash_of("nvidia-uvm"));
+  ASSERT_NE(rule, nullptr);
+  EXPECT_EQ(rule->device_class, DS01_CLASS_COMPUTE);
+  EXPECT_EQ(rule->flags, DS01_USERS);
+  EXPECT_EQ(rule->depths, 1U << 1);
+  EXPECT_EQ(rule->mode, DS01_MODE_FULL);
+  ASSERT_NE(rules.find(DS01_RULE_NAME, hash_of("x")), nullptr);
+  EXPECT_EQ(rules.find(DS01_RULE_NAME, hash_of("x"))->device_class, DS01_CLASS_GPU);
+}
+
 TEST(Compile, DeviceRulesKnowTheDepthsOfAllCgroupRules) {
   auto resolved = with_devices({{195, 0, 0, DeviceClass::gpu, true}});
   resolved.allowed_cgroups = {{11, 1}, {12, 3}};
@@ -358,6 +380,15 @@ TEST_F(ResolveTest, RootInDenyIsAWarning) {
   const auto resolved = run();
   EXPECT_THAT(resolved.denied_uids, IsEmpty());
   EXPECT_THAT(resolved.warnings, ElementsAre(HasSubstr("deny.users")));
+}
+
+TEST_F(ResolveTest, DriversNotLoadedAreKnownByName) {
+  majors_ = {{"loaded", 240}};
+  config_.devices = {{DeviceClass::compute, "loaded", 0, 255, false, ""},
+                     {DeviceClass::fabric, "late", 0, 255, false, ""}};
+  const auto resolved = run();
+  EXPECT_THAT(resolved.devices, ElementsAre(DeviceRange{240, 0, 255, DeviceClass::compute, false}));
+  EXPECT_THAT(resolved.drivers, ElementsAre(devices::Driver{"late", DeviceClass::fabric}));
 }
 
 TEST_F(ResolveTest, VitalDeviceIsAnError) {
