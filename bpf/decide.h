@@ -20,7 +20,7 @@
 	 1U << DS01_BY_ALLOWED_CGROUP | 1U << DS01_BY_USER_GRANT | 1U << DS01_BY_CGROUP_GRANT |                        \
 	 1U << DS01_BY_HOST_PRINCIPAL | 1U << DS01_BY_SOFT_GRACE | 1U << DS01_BY_TELEMETRY | 1U << DS01_UNGATED)
 
-/* The reason in the low byte, the number of the grant that was looked at above: one number, as ask_grant() returns it. */
+/* The reason in the low byte, the number of the grant that was looked at above: one number, as a global function returns it. */
 struct decision {
 	__u64 word;
 };
@@ -111,8 +111,8 @@ static __always_inline bool in_soft_grace(const struct ds01_grant *grant, __u8 h
 	return (hook == DS01_HOOK_IOCTL || hook == DS01_HOOK_MMAP) && since < grant->soft_grace && started < end;
 }
 
-/* Whether a subject's grant opens the object, as the word of a decision. By uid, or by cgroup. */
-__noinline __u64 ask_grant(__u64 id, __u32 kind, __u32 device, __u64 wanted, __u64 started)
+/* Whether a subject's grant opens the object. */
+static __always_inline struct decision weigh_grant(__u64 id, __u32 kind, __u32 device, __u64 wanted, __u64 started)
 {
 	struct ds01_subject subject = {.id = id, .kind = kind};
 	struct ds01_grant *grant = bpf_map_lookup_elem(&grants, &subject);
@@ -120,23 +120,27 @@ __noinline __u64 ask_grant(__u64 id, __u32 kind, __u32 device, __u64 wanted, __u
 	__s64 since;
 
 	if (!grant)
-		return decided(DS01_NO_GRANT, 0).word;
+		return decided(DS01_NO_GRANT, 0);
 	if (!covers(grant, wanted, device))
-		return decided(DS01_GRANT_NOT_COVERING, grant->number).word;
+		return decided(DS01_GRANT_NOT_COVERING, grant->number);
 	now = bpf_ktime_get_boot_ns();
 	since = since_end(grant, now);
 	if (since < 0)
-		return decided(kind == DS01_SUBJECT_UID ? DS01_BY_USER_GRANT : DS01_BY_CGROUP_GRANT, grant->number)
-			.word;
+		return decided(kind == DS01_SUBJECT_UID ? DS01_BY_USER_GRANT : DS01_BY_CGROUP_GRANT, grant->number);
 	if (in_soft_grace(grant, WANTED_HOOK(wanted), since, now - since, started))
-		return decided(DS01_BY_SOFT_GRACE, grant->number).word;
-	return decided(DS01_GRANT_ENDED, grant->number).word;
+		return decided(DS01_BY_SOFT_GRACE, grant->number);
+	return decided(DS01_GRANT_ENDED, grant->number);
 }
 
-static __always_inline struct decision check_grant(const struct object *object, const struct principal *who, __u32 kind,
-						   __u64 id)
+static __always_inline struct decision check_user_grant(const struct object *object, const struct principal *who)
 {
-	return (struct decision){ask_grant(id, kind, object->device, wanted_of(object), who->started)};
+	return weigh_grant(who->uid, DS01_SUBJECT_UID, object->device, wanted_of(object), who->started);
+}
+
+/* Global, so that the verifier looks at it once and not at every level of the walk over cgroups. */
+__noinline __u64 ask_cgroup_grant(__u64 id, __u32 device, __u64 wanted, __u64 started)
+{
+	return weigh_grant(id, DS01_SUBJECT_CGROUP, device, wanted, started).word;
 }
 
 /* ---- cgroups ------------------------------------------------------------------------------------------------------ */
@@ -167,22 +171,24 @@ static __always_inline __u32 rule_flags(const struct object *object, const struc
 /* One walk for rules and grants: the verifier looks at every level of every walk anew. */
 static __always_inline struct cgroup_facts ask_cgroups(const struct object *object, const struct principal *who)
 {
-	struct cgroup_facts facts = {forget(0), {forget(DS01_NO_GRANT)}};
+	struct cgroup_facts facts = {.grant = decided(DS01_NO_GRANT, 0)};
 	__u64 with_rules = object->rule->depths, with_grants = state.grant_depths;
-	__u64 depths = with_rules | with_grants;
 
-	for (int depth = 0; depth < DS01_MAX_DEPTH && depths >> depth; depth++) {
+	for (int depth = 0; depth < DS01_MAX_DEPTH; depth++, with_rules >>= 1, with_grants >>= 1) {
+		__u64 depths = with_rules | with_grants;
 		__u64 id;
 
-		if (!(depths >> depth & 1))
+		if (!depths)
+			break;
+		if (!(depths & 1))
 			continue;
 		id = ancestor_id(who, depth);
 		if (!id)
 			break; /* the task is not that deep */
-		if (with_rules >> depth & 1)
+		if (with_rules & 1)
 			facts.flags |= rule_flags(object, who, id);
-		if (with_grants >> depth & 1 && !allows(facts.grant))
-			facts.grant = check_grant(object, who, DS01_SUBJECT_CGROUP, id);
+		if (with_grants & 1 && !allows(facts.grant))
+			facts.grant.word = ask_cgroup_grant(id, object->device, wanted_of(object), who->started);
 	}
 	return facts;
 }
@@ -203,7 +209,7 @@ static __always_inline struct decision decide_device(const struct object *object
 {
 	struct decision by_user;
 	struct cgroup_facts cgroups;
-	__u32 user = forget(user_flags(object, who));
+	__u32 user = user_flags(object, who);
 
 	if (user & DS01_DENY)
 		return decided(DS01_BY_DENY_RULE, 0);
@@ -221,7 +227,7 @@ static __always_inline struct decision decide_device(const struct object *object
 	if (object->rule->flags & DS01_QUERY)
 		return decided(DS01_BY_TELEMETRY, 0);
 
-	by_user = check_grant(object, who, DS01_SUBJECT_UID, who->uid);
+	by_user = check_user_grant(object, who);
 	if (allows(by_user) && !who->on_host)
 		by_user = decided(DS01_IN_CONTAINER, by_user.word >> 8);
 	if (allows(by_user))

@@ -12,9 +12,10 @@
  *   report.h     counts, the per-user bucket, events, and who reports during an upgrade
  *   maps.h       the maps, each with its owner, its size and what happens when it is full
  *
- * A non-zero `ret` is the denial of an earlier LSM program; it stands. Without `bpf` in the LSM list the agent attaches
- * ds01_device in the place of ds01_file_open, and the other LSM programs as fmod_ret programs on security_*(), which take
- * the same arguments (agent/kernel/programs.h).
+ * Once somebody has denied, nobody behind is asked (invoke_bpf_mod_ret() in arch/x86/net/bpf_jit_comp.c), so no program
+ * looks at what was returned before it. Without `bpf` in the LSM list the agent attaches ds01_device in the place of
+ * ds01_file_open, and the other LSM programs as fmod_ret programs on security_*(), whose first arguments are the same
+ * (agent/kernel/programs.h).
  */
 #define DS01_BPF
 #include "kernel_types.h"
@@ -39,38 +40,36 @@
 
 /* Runs on every open() of the machine, after file mode and device cgroup have allowed it, before the driver. */
 SEC("lsm/file_open")
-int BPF_PROG(ds01_file_open, struct file *file, int ret)
+int BPF_PROG(ds01_file_open, struct file *file)
 {
-	return ret ?: judge_file(file, DS01_HOOK_OPEN);
+	return judge_file(file, DS01_HOOK_OPEN);
 }
 
 SEC("lsm/file_ioctl")
-int BPF_PROG(ds01_file_ioctl, struct file *file, unsigned int command, unsigned long argument, int ret)
+int BPF_PROG(ds01_file_ioctl, struct file *file)
 {
-	return ret ?: judge_file(file, DS01_HOOK_IOCTL);
+	return judge_file(file, DS01_HOOK_IOCTL);
 }
 
 /* The same from a 32-bit program, in kernels that have a hook of its own for it. */
 SEC("lsm/file_ioctl_compat")
-int BPF_PROG(ds01_file_ioctl_compat, struct file *file, unsigned int command, unsigned long argument, int ret)
+int BPF_PROG(ds01_file_ioctl_compat, struct file *file)
 {
-	return ret ?: judge_file(file, DS01_HOOK_IOCTL);
+	return judge_file(file, DS01_HOOK_IOCTL);
 }
 
 /* Without a file it is a mapping of anonymous memory. */
 SEC("lsm/mmap_file")
-int BPF_PROG(ds01_mmap_file, struct file *file, unsigned long asked, unsigned long prot, unsigned long flags, int ret)
+int BPF_PROG(ds01_mmap_file, struct file *file)
 {
-	if (ret || !file)
-		return ret;
-	return judge_file(file, DS01_HOOK_MMAP);
+	return file ? judge_file(file, DS01_HOOK_MMAP) : 0;
 }
 
 /* The receiver of a passed descriptor runs this. One that is refused does not arrive. */
 SEC("lsm/file_receive")
-int BPF_PROG(ds01_file_receive, struct file *file, int ret)
+int BPF_PROG(ds01_file_receive, struct file *file)
 {
-	return ret ?: judge_file(file, DS01_HOOK_RECEIVE);
+	return judge_file(file, DS01_HOOK_RECEIVE);
 }
 
 /* On the root cgroup: every open() and mknod() of a device node below it, and access() as well. 1 allows. */
@@ -84,70 +83,67 @@ int ds01_device(struct bpf_cgroup_dev_ctx *device)
 
 /* connect() to a Unix stream socket; `other` is the listener. */
 SEC("lsm/unix_stream_connect")
-int BPF_PROG(ds01_unix_stream_connect, struct sock *sock, struct sock *other, struct sock *newsk, int ret)
+int BPF_PROG(ds01_unix_stream_connect, struct sock *sock, struct sock *other)
 {
-	return ret ?: judge_listener((struct unix_sock *)other);
+	return judge_listener((struct unix_sock *)other);
 }
 
 /* ---- the gate itself ---------------------------------------------------------------------------------------------- */
 
 SEC("lsm/sb_umount")
-int BPF_PROG(ds01_sb_umount, struct vfsmount *mount, int flags, int ret)
+int BPF_PROG(ds01_sb_umount, struct vfsmount *mount)
 {
-	return ret ?: judge_guarded(DS01_RULE_PINS, 0, mount->mnt_sb->s_dev, DS01_HOOK_UMOUNT);
+	return judge_guarded(DS01_RULE_PINS, 0, mount->mnt_sb->s_dev, DS01_HOOK_UMOUNT);
 }
 
 SEC("lsm/inode_unlink")
-int BPF_PROG(ds01_inode_unlink, struct inode *folder, struct dentry *entry, int ret)
+int BPF_PROG(ds01_inode_unlink, struct inode *folder)
 {
-	return ret ?: judge_folder(folder);
+	return judge_folder(folder);
 }
 
 SEC("lsm/inode_rmdir")
-int BPF_PROG(ds01_inode_rmdir, struct inode *folder, struct dentry *entry, int ret)
+int BPF_PROG(ds01_inode_rmdir, struct inode *folder)
 {
-	return ret ?: judge_folder(folder);
+	return judge_folder(folder);
 }
 
 SEC("lsm/inode_rename")
-int BPF_PROG(ds01_inode_rename, struct inode *from, struct dentry *old, struct inode *to, struct dentry *entry,
-	     int ret)
+int BPF_PROG(ds01_inode_rename, struct inode *from, struct dentry *old, struct inode *to, struct dentry *entry)
 {
-	return ret ?: judge_folder(from) ?: judge_folder(to);
+	return judge_folder(from) ?: judge_folder(to);
 }
 
 /* A descriptor of a map is made: by its id, or from a pin. */
 SEC("lsm/bpf_map")
-int BPF_PROG(ds01_bpf_map, struct bpf_map *map, unsigned int mode, int ret)
+int BPF_PROG(ds01_bpf_map, struct bpf_map *map)
 {
-	return ret ?: judge_guarded(DS01_RULE_MAP, map->id, 0, DS01_HOOK_MAP);
+	return judge_guarded(DS01_RULE_MAP, map->id, 0, DS01_HOOK_MAP);
 }
 
 SEC("lsm/bpf_prog")
-int BPF_PROG(ds01_bpf_prog, struct bpf_prog *program, int ret)
+int BPF_PROG(ds01_bpf_prog, struct bpf_prog *program)
 {
-	return ret ?: judge_guarded(DS01_RULE_PROGRAM, program->aux->id, 0, DS01_HOOK_PROGRAM);
+	return judge_guarded(DS01_RULE_PROGRAM, program->aux->id, 0, DS01_HOOK_PROGRAM);
 }
 
 SEC("lsm/bpf")
-int BPF_PROG(ds01_bpf, int command, void *attributes, unsigned int size, int ret)
+int BPF_PROG(ds01_bpf, int command, void *attributes)
 {
-	return ret ?: judge_link_command(command, attributes);
+	return judge_link_command(command, attributes);
 }
 
 /* Signal 0 only asks whether the process is there. */
 SEC("lsm/task_kill")
-int BPF_PROG(ds01_task_kill, struct task_struct *task, void *info, int signal, const void *cred, int ret)
+int BPF_PROG(ds01_task_kill, struct task_struct *task, void *info, int signal)
 {
-	if (ret || !signal)
-		return ret;
-	return judge_process(task, DS01_HOOK_KILL);
+	return signal ? judge_process(task, DS01_HOOK_KILL) : 0;
 }
 
 SEC("lsm/ptrace_access_check")
-int BPF_PROG(ds01_ptrace_access_check, struct task_struct *task, unsigned int mode, int ret)
+int BPF_PROG(ds01_ptrace_access_check, struct task_struct *task)
 {
-	return ret ?: judge_process(task, DS01_HOOK_PTRACE);
+	return judge_process(task, DS01_HOOK_PTRACE);
 }
 
 /* ---- answers to the agent ----------------------------------------------------------------------------------------- */

@@ -56,7 +56,6 @@ enum {
 
 /* Helpers that some kernels lack. The numbers are ABI; whether the kernel has them is asked of its BTF. */
 enum bpf_func_id {
-	BPF_FUNC_get_current_ancestor_cgroup_id = 123,
 	BPF_FUNC_get_current_task_btf = 158,
 	BPF_FUNC_set_retval = 187,
 };
@@ -151,7 +150,7 @@ struct cgroup {
 	struct cgroup *ancestors[1]; /* one for each level, itself included; 6.1 and later */
 };
 
-struct cgroup___5_10 { /* before 6.1 */
+struct cgroup___before_6_1 {
 	__u64 ancestor_ids[1];
 };
 

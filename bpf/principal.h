@@ -10,7 +10,7 @@
 #define DS01_PRINCIPAL_H
 
 #define NAME_SIZE 96 /* docker-<64 hex digits>.scope has 77 */
-#define WALK_LEVELS 32
+#define WALK_LEVELS 80
 #define USER_SLICE_LEVEL 2 /* /user.slice/user-1000.slice */
 
 struct principal {
@@ -29,7 +29,6 @@ struct principal {
 #define TASK_READ(typed, task, ...) ((typed) ? ___arrow(task, __VA_ARGS__) : BPF_CORE_READ(task, __VA_ARGS__))
 
 #define HAS_TYPED_TASK bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
-#define HAS_ANCESTOR_HELPER bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_ancestor_cgroup_id)
 
 /*
  * A cgroup's name, zero behind its end. Compared in words of eight characters, which costs a few branches where single
@@ -223,19 +222,21 @@ static __always_inline __u64 own_cgroup_id(const struct principal *who)
 static __always_inline __u64 ancestor_id(const struct principal *who, int level)
 {
 	struct cgroup *cgroup = who->cgroup, *ancestor;
-	struct cgroup___5_10 *older = (void *)cgroup;
+	struct cgroup___before_6_1 *older = (void *)cgroup;
 	__u64 id = 0;
 
-	if (who->current && HAS_ANCESTOR_HELPER)
+	if (bpf_core_field_exists(older->ancestor_ids)) {
+		/* 5.10 has the helper below, but not for LSM programs. */
+		if (level <= BPF_CORE_READ(cgroup, level))
+			bpf_core_read(&id, sizeof(id), &older->ancestor_ids[level]);
+		return id;
+	}
+	if (who->current)
 		return bpf_get_current_ancestor_cgroup_id(level);
 	if (level > BPF_CORE_READ(cgroup, level))
 		return 0;
-	if (bpf_core_field_exists(cgroup->ancestors)) {
-		bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
-		return BPF_CORE_READ(ancestor, kn, id);
-	}
-	bpf_core_read(&id, sizeof(id), &older->ancestor_ids[level]);
-	return id;
+	bpf_core_read(&ancestor, sizeof(ancestor), &cgroup->ancestors[level]);
+	return BPF_CORE_READ(ancestor, kn, id);
 }
 
 /*

@@ -141,15 +141,14 @@ Status check_default(const Value& value, const Grants& grants) {
 }
 
 Status read_grants(const Value& value, Config& config) {
-  using std::chrono_literals::operator""h, std::chrono_literals::operator""s;
   Grants& grants = config.grants;
   DS01_CHECK(read_fields(value, {{"default", into(grants.default_duration, read_duration)},
                                  {"maximum", into(grants.maximum, read_duration)},
                                  {"maximum_by_group", into(grants.maximum_by_group, read_maximum_by_group)},
                                  {"require_reason", into(grants.require_reason, read_bool)},
                                  {"on_expiry", into(grants.on_expiry, read_on_expiry)},
-                                 {"soft_grace", without_effect<seconds>(config, read_duration, 24h)},
-                                 {"kill_grace", without_effect<seconds>(config, read_duration, 60s)},
+                                 {"soft_grace", into(grants.soft_grace, read_duration)},
+                                 {"kill_grace", into(grants.kill_grace, read_duration)},
                                  {"auto_approve", into(grants.auto_approve, list_of(read_auto_approve, kAutoApprove))},
                                  {"request_ttl", into(grants.request_ttl, read_duration)},
                                  {"max_pending_per_user", into(grants.max_pending_per_user, number_in(0, 1000))}}));

@@ -62,6 +62,8 @@ struct Grants {
   std::map<std::string, std::chrono::seconds> maximum_by_group;
   bool require_reason = false;
   OnExpiry on_expiry = OnExpiry::cut;
+  std::chrono::seconds soft_grace = std::chrono::hours(24);
+  std::chrono::seconds kill_grace = std::chrono::seconds(60);
   std::vector<AutoApprove> auto_approve;
   std::chrono::seconds request_ttl = std::chrono::hours(24);
   std::uint32_t max_pending_per_user = 3;

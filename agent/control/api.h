@@ -33,6 +33,7 @@ class Api {
     const Clock& clock;
     const identity::Users& users;
     WallTime started;
+    std::function<void(const grants::Grant&)> on_revoked;
     std::function<void()> on_change;  // a grant, a request or the mode changed: timers may be due earlier
   };
   explicit Api(Deps deps) : deps_(std::move(deps)) {}

@@ -93,10 +93,9 @@ Result<Resolver::Maximum> Resolver::maximum_for(const Subject& subject) const {
   const Maximum general{settings_.maximum, "grants.maximum"};
   if (subject.kind != Subject::Kind::user) return general;
   for (const auto& [group, maximum] : settings_.maximum_by_group) {
-    const auto members = deps_.users.members_of(group);
-    if (!members && members.error().code != ErrorCode::not_found) return std::unexpected(members.error());
-    if (members && members->contains(subject.uid) && (!own || maximum < own->length))
-      own = {maximum, "grants.maximum_by_group." + group};
+    const auto member = deps_.users.is_member(subject.uid, group);
+    if (!member && member.error().code != ErrorCode::not_found) return std::unexpected(member.error());
+    if (member && *member && (!own || maximum < own->length)) own = {maximum, "grants.maximum_by_group." + group};
   }
   return own.value_or(general);
 }

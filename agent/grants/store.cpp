@@ -75,10 +75,6 @@ Grant grant_at(const Row& row, const Clock& clock) {
   return grant;
 }
 
-std::int64_t wall_minus_boot(const Clock& clock) {
-  return (clock.wall().time_since_epoch() - clock.boot().time_since_epoch()).count();
-}
-
 std::string grants_query(std::string_view rest) { return fmt::format("SELECT {} FROM grants {}", kGrantColumns, rest); }
 
 }  // namespace
@@ -135,7 +131,7 @@ Result<std::vector<Grant>> Store::grants(const std::string& sql, std::initialize
 // Looked at here rather than by clock_changed() each time: 100,000 rows are read anyway.
 Result<Store::Living> Store::living() const {
   Living living;
-  const auto offset = wall_minus_boot(clock_);
+  const auto offset = clock_.wall_minus_boot().count();
   const auto take = [&](const Row& row) {
     living.grants.push_back(grant_at(row, clock_));
     const bool on_boot = std::holds_alternative<BootTime>(living.grants.back().end);
@@ -168,11 +164,17 @@ Result<std::vector<Grant>> Store::history(const Range& range, std::optional<Wall
 }
 
 Status Store::clock_changed() {
-  const auto offset = number(wall_minus_boot(clock_));
-  return database_.run(
-      "UPDATE grants SET ends_wall = ends_boot + ? "
-      "WHERE ended IS NULL AND boot_id = ? AND ends_boot IS NOT NULL AND abs(ends_wall - ends_boot - ?) > ?",
-      {offset, clock_.boot_id(), offset, number(kWallTolerance.count())});
+  const auto offset = number(clock_.wall_minus_boot().count());
+  const auto follow = [&](std::string_view living) {
+    return database_.run(fmt::format("UPDATE {} IS NULL AND boot_id = ? AND ends_boot IS NOT NULL "
+                                     "AND abs(ends_wall - ends_boot - ?) > ?",
+                                     living),
+                         {offset, clock_.boot_id(), offset, number(kWallTolerance.count())});
+  };
+  return transaction([&]() -> Status {
+    DS01_CHECK(follow("grants SET ends_wall = ends_boot + ? WHERE ended"));
+    return follow("requests SET ends_wall = ends_boot + ? WHERE decided");
+  });
 }
 
 Status Store::forget_old() {

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the gate costs. Runs as root in the VM under `-icount shift=0`, where one nanosecond is one instruction: the
 // same system calls without and with the programs attached, in one boot. Prints a JSON object of figures.
+#include <bpf/bpf.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/json.hpp>
 #include <cerrno>
 #include <chrono>
@@ -22,6 +28,7 @@
 #include "core/paths.h"
 #include "identity/cgroups.h"
 #include "kernel/gate.h"
+#include "kernel/programs.h"
 #include "kernel/selftest.h"
 #include "policy/policy.h"
 
@@ -36,6 +43,7 @@ constexpr int kRounds = 301;
 constexpr const char* kCgroups = "/sys/fs/cgroup";
 constexpr const char* kDevice = "/dev/nvidia0";
 constexpr const char* kFile = "/tmp/bench-file";
+constexpr const char* kListener = "/tmp/bench-socket";
 
 [[noreturn]] void die(const std::string& what) {
   std::fprintf(stderr, "bench: %s\n", what.c_str());
@@ -99,9 +107,71 @@ std::string make_cgroup(int depth) {
   return path;
 }
 
+// One system call each on a file, a mapping, a passed descriptor and a socket that nobody gates.
+int ioctl_file() {
+  static const Fd file(::open(kFile, O_RDONLY | O_CLOEXEC));
+  int unread = 0;
+  return ::ioctl(file.get(), FIONREAD, &unread) == 0 ? 0 : errno;
+}
+
+int mmap_file() {
+  static const Fd file(::open(kFile, O_RDONLY | O_CLOEXEC));
+  void* memory = ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (memory == MAP_FAILED) return errno;
+  return ::munmap(memory, 4096) == 0 ? 0 : errno;
+}
+
+int pass_file() {
+  static const Fd file(::open(kFile, O_RDONLY | O_CLOEXEC));
+  static const auto ends = [] {
+    std::array<int, 2> fds{};
+    if (::socketpair(AF_UNIX, SOCK_DGRAM, 0, fds.data()) != 0) die("socketpair");
+    return fds;
+  }();
+  char byte = 0;
+  iovec data{&byte, 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message = {};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  auto* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  const int fd = file.get();
+  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  if (::sendmsg(ends[0], &message, 0) != 1 || ::recvmsg(ends[1], &message, 0) != 1) return errno;
+  int received;
+  std::memcpy(&received, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof received);
+  ::close(received);
+  return 0;
+}
+
+int connect_listener() {
+  const Fd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, kListener, sizeof address.sun_path - 1);
+  return ::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
+}
+
+// Nobody accepts: the backlog takes all connections, which end with their clients.
+Fd listen_somewhere() {
+  Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, kListener, sizeof address.sun_path - 1);
+  if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::chmod(kListener, 0666) != 0 || ::listen(listener.get(), 4096) != 0)
+    die("listen");
+  return listener;
+}
+
 // The costs of everything that the gate sees, in one state of the gate.
 struct Costs {
-  long file, null, granted, denied, granted_deep, denied_deep;
+  long file, null, granted, denied, granted_deep, denied_deep, ioctl, mmap, receive, connect;
 };
 
 Costs measure_all(bool attached) {
@@ -116,6 +186,10 @@ Costs measure_all(bool attached) {
       .denied = measure(kDenied, shallow, refused, device),
       .granted_deep = measure(kGranted, deep, 0, device),
       .denied_deep = measure(kDenied, deep, refused, device),
+      .ioctl = measure(kDenied, shallow, 0, ioctl_file),
+      .mmap = measure(kDenied, shallow, 0, mmap_file),
+      .receive = measure(kDenied, shallow, 0, pass_file),
+      .connect = measure(kDenied, shallow, 0, connect_listener),
   };
 }
 
@@ -134,7 +208,7 @@ void put_grants(kernel::Gate& gate, uid_t first, std::uint64_t count) {
   const auto ends = static_cast<std::uint64_t>(now()) + 3'600'000'000'000ULL;
   for (std::uint64_t i = 0; i < count; ++i)
     entries.push_back(
-        {{first + i, DS01_SUBJECT_UID, 0}, {ends, i + 1, {~0ULL, ~0ULL, ~0ULL, ~0ULL}, DS01_BOOT_CLOCK, 0}, 0});
+        {{first + i, DS01_SUBJECT_UID, 0}, {ends, i + 1, 0, {~0ULL, ~0ULL, ~0ULL, ~0ULL}, {}, DS01_BOOT_CLOCK, 0}, 0});
   must(gate.put(entries));
 }
 
@@ -142,12 +216,26 @@ json::object figure(long value, long baseline, long goal, const char* unit = "in
   return {{"value", value}, {"unit", unit}, {"baseline", baseline}, {"goal", goal}};
 }
 
+// How much the kernel's verifier has to look at, for each program.
+void add_verified(json::object& figures) {
+  std::uint32_t id = 0;
+  while (bpf_prog_get_next_id(id, &id) == 0) {
+    const Fd program(bpf_prog_get_fd_by_id(id));
+    bpf_prog_info info = {};
+    std::uint32_t size = sizeof info;
+    if (bpf_obj_get_info_by_fd(program.get(), &info, &size) != 0) continue;
+    const std::string name(static_cast<const char*>(info.name));
+    if (name.starts_with("ds01_")) figures["verified_" + name] = figure(info.verified_insns, 0, 30'000);
+  }
+}
+
 // A deep task's first open walks the names of its cgroups once; then the answer is remembered.
 void add_gate_figures(json::object& figures) {
   std::ofstream(kFile) << "x";
   ::chmod(kFile, 0644);
+  const auto listener = listen_somewhere();
   const auto base = measure_all(false);
-  auto gate = must(kernel::Gate::load());
+  auto gate = must(kernel::Gate::load(kernel::Backend::bpf_lsm, {"", kCgroups}));
   const auto rules = full_policy();
   must(gate->attach());
   must(kernel::self_test(*gate, rules, "/tmp"));
@@ -161,6 +249,11 @@ void add_gate_figures(json::object& figures) {
   figures["open_granted_added_instructions"] = figure(with.granted - base.granted, base.granted, 1500);
   figures["open_denied_instructions"] = figure(with.denied, base.denied, base.denied + 1500);
   figures["open_driver_instructions"] = figure(base.granted, base.granted, base.granted);
+  figures["ioctl_ungated_added_instructions"] = figure(with.ioctl - base.ioctl, base.ioctl, 200);
+  figures["mmap_ungated_added_instructions"] = figure(with.mmap - base.mmap, base.mmap, 200);
+  figures["receive_ungated_added_instructions"] = figure(with.receive - base.receive, base.receive, 200);
+  figures["connect_ungated_added_instructions"] = figure(with.connect - base.connect, base.connect, 900);
+  add_verified(figures);
   const auto added = with.granted - base.granted;
   figures["open_granted_64_deep_added_instructions"] =
       figure(with.granted_deep - base.granted_deep, added, added + added / 10);

@@ -112,6 +112,18 @@ deny: {users: [dave]}
 audit: {limit: 100000, journald: false, json: /tmp/audit.jsonl}
 )";
 
+bool eventually(const std::function<bool()>& is_so) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatience);
+  while (!is_so()) {
+    if (std::chrono::steady_clock::now() > end) {
+      ADD_FAILURE() << "not within " << kPatience << " ms";
+      return false;
+    }
+    ::sched_yield();
+  }
+  return true;
+}
+
 int open_errno(const char* path, int flags) {
   const Fd fd(::open(path, flags | O_CLOEXEC));
   return fd ? 0 : errno;
@@ -121,6 +133,44 @@ int connect_errno(const char* path) {
   const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const auto address = unix_address(path);
   return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
+}
+
+namespace {
+
+// One byte, and room for one descriptor.
+struct Message {
+  char byte = 0;
+  iovec data{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header = {};
+  Message() {
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    header.msg_control = control;
+    header.msg_controllen = sizeof control;
+  }
+};
+
+}  // namespace
+
+bool send_descriptor(int socket, int fd) {
+  Message message;
+  cmsghdr* header = CMSG_FIRSTHDR(&message.header);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  return ::sendmsg(socket, &message.header, 0) == 1;
+}
+
+Fd receive_descriptor(int socket) {
+  Message message;
+  if (::recvmsg(socket, &message.header, MSG_CMSG_CLOEXEC) != 1) return Fd();
+  const cmsghdr* header = CMSG_FIRSTHDR(&message.header);
+  if (header == nullptr) return Fd();
+  int fd;
+  std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+  return Fd(fd);
 }
 
 Cgroup::Cgroup(std::string path) : path_(std::move(path)) {
@@ -279,12 +329,16 @@ json::object Agent::wait_for_audit(const std::string& kind,
   return {};
 }
 
-Denials denials_of(uid_t uid, const std::string& device_class) {
+Denials denials_of(uid_t uid, const std::string& device_class, const std::string& hook) {
   const auto rows = ctl_json({"denials"});
-  for (const auto& row : rows.as_array())
-    if (row.at("uid").as_int64() == uid && row.at("class").as_string() == device_class)
-      return {row.at("count").as_int64(), row.at("would_deny_count").as_int64()};
-  return {};
+  Denials sum;
+  for (const auto& row : rows.as_array()) {
+    if (row.at("uid").as_int64() != uid || row.at("class").as_string() != device_class) continue;
+    if (!hook.empty() && row.at("hook").as_string() != hook) continue;
+    sum.denied += row.at("count").as_int64();
+    sum.would_deny += row.at("would_deny_count").as_int64();
+  }
+  return sum;
 }
 
 void WithAgent::SetUpTestSuite() {
@@ -297,11 +351,12 @@ void WithAgent::SetUpTestSuite() {
 
 void WithAgent::TearDownTestSuite() { agent_.reset(); }
 
-void WithAgent::expect_denied(uid_t uid, const std::function<int()>& act) {
-  const auto before = denials_of(uid);
+void WithAgent::expect_denied(uid_t uid, const std::function<int()>& act, const std::string& device_class,
+                              const std::string& hook) {
+  const auto before = denials_of(uid, device_class, hook);
   const auto lines_before = agent().audit("denial").size();
   EXPECT_EQ(act(), EACCES);
-  EXPECT_EQ(denials_of(uid), (Denials{before.denied + 1, before.would_deny}));
+  EXPECT_EQ(denials_of(uid, device_class, hook), (Denials{before.denied + 1, before.would_deny}));
   std::size_t seen = 0;
   agent().wait_for_audit("denial", [&](const json::object& line) {
     (void)line;

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <boost/json.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -28,11 +29,18 @@ inline constexpr const char* kControl = "/dev/nvidiactl";
 inline constexpr const char* kCompute = "/dev/nvidia-uvm";
 inline constexpr const char* kCapability = "/dev/nvidia-caps/nvidia-cap1";
 
+// Asks until it is so. After two minutes the test has failed and the answer is false: nothing waits without an end.
+bool eventually(const std::function<bool()>& is_so);
+
 // ---- processes ---------------------------------------------------------------------------------------------------
 
 // Opens and closes; 0 or the errno.
 int open_errno(const char* path, int flags = O_RDWR);
 int connect_errno(const char* path);
+
+// Passes a descriptor over a Unix socket. Of one that the receiver may not have only the byte beside it arrives.
+bool send_descriptor(int socket, int fd);
+Fd receive_descriptor(int socket);
 
 // A cgroup that exists as long as this object, with the parents it had to make.
 class Cgroup {
@@ -101,14 +109,14 @@ class Agent {
   // Starts it again with the same configuration, after stop() or kill().
   void start_again();
   void launch();  // the same, without a look at what it says
+  std::string wait_notification();
 
   // All audit lines so far, those of one kind.
   std::vector<json::object> audit(const std::string& kind) const;
-  // Waits until such a line is there (10 s at most) and returns its last one.
+  // Waits until such a line is there (two minutes at most) and returns its last one.
   json::object wait_for_audit(const std::string& kind, const std::function<bool(const json::object&)>& matches) const;
 
  private:
-  std::string wait_notification();
   Fd notify_;
   pid_t pid_ = -1;
   std::string notified_;
@@ -117,13 +125,13 @@ class Agent {
 // Takes away what agents leave behind: pins, store, audit file.
 void forget_agents();
 
-// The denials of `uid` for `device_class` as `ds01ctl denials` has them: {count, would_deny_count}.
+// The denials of `uid` for `device_class`, at one hook or all, as `ds01ctl denials` has them.
 struct Denials {
   std::int64_t denied = 0;
   std::int64_t would_deny = 0;
   bool operator==(const Denials&) const = default;
 };
-Denials denials_of(uid_t uid, const std::string& device_class = "gpu");
+Denials denials_of(uid_t uid, const std::string& device_class = "gpu", const std::string& hook = "");
 
 // One agent with kRichConfig for all tests of a suite.
 class WithAgent : public testing::Test {
@@ -132,8 +140,9 @@ class WithAgent : public testing::Test {
   static void TearDownTestSuite();
   static Agent& agent() { return *agent_; }
 
-  // `act` is denied with EACCES, counted once for `uid` and class `gpu`, and written to the audit with that uid.
-  static void expect_denied(uid_t uid, const std::function<int()>& act);
+  // `act` is denied with EACCES, counted once for `uid`, class and hook, and written to the audit with that uid.
+  static void expect_denied(uid_t uid, const std::function<int()>& act, const std::string& device_class = "gpu",
+                            const std::string& hook = "");
   // `act` succeeds and nothing is counted as denied for `uid`.
   static void expect_allowed(uid_t uid, const std::function<int()>& act);
 

@@ -29,18 +29,20 @@ inline ds01_count pinned_count(uid_t uid) {
 inline std::uint32_t pinned_program_id() {
   bpf_prog_info info = {};
   std::uint32_t size = sizeof info;
-  const Fd program = pinned("prog_ds01_file_open");
+  const Fd program = pinned("prog_ds01_file_ioctl");
   EXPECT_EQ(bpf_obj_get_info_by_fd(program.get(), &info, &size), 0);
   return info.id;
 }
 
-// Makes the pinned programs look like those of another build, so that the next agent replaces them.
-inline void pretend_other_build() {
+// Mapped until this process ends.
+inline ds01_state& pinned_state() {
   const Fd map = pinned("state");
   void* memory = ::mmap(nullptr, sizeof(ds01_state), PROT_READ | PROT_WRITE, MAP_SHARED, map.get(), 0);
-  ASSERT_NE(memory, MAP_FAILED);
-  static_cast<ds01_state*>(memory)->build ^= 1;
-  ::munmap(memory, sizeof(ds01_state));
+  EXPECT_NE(memory, MAP_FAILED);
+  return *static_cast<ds01_state*>(memory);
 }
+
+// Makes the pinned programs look like those of another build, so that the next agent replaces them.
+inline void pretend_other_build() { pinned_state().build ^= 1; }
 
 }  // namespace ds01::test

@@ -198,12 +198,11 @@ TEST_F(ConfigTest, KeysWithoutEffectAreNamed) {
   const Config config = good(R"(
 gates: {docker: monitoring}
 telemetry: allow
-grants: {soft_grace: 1h, kill_grace: 1s}
 notices: {denied_text: "Ask Eve."}
 quota: {limits: /other.yaml, warn_at: 1}
 )");
-  EXPECT_THAT(config.without_effect, ElementsAre("gates.docker", "telemetry", "grants.soft_grace", "grants.kill_grace",
-                                                 "notices.denied_text", "quota.limits", "quota.warn_at"));
+  EXPECT_THAT(config.without_effect,
+              ElementsAre("gates.docker", "telemetry", "notices.denied_text", "quota.limits", "quota.warn_at"));
 }
 
 TEST_F(ConfigTest, DefaultOfKeyWithoutEffectIsNotNamed) {

@@ -356,7 +356,7 @@ class BrokenStoreTest : public ApiTest {
   notify::Notifier notifier_of_broken_{
       {broken_, clock_, folder_.path(), folder_.path(), [](uid_t) { return std::vector<std::string>{}; }}};
   Api broken_api_{{enforcer_, grants_of_broken_, requests_of_broken_, trail_, notifier_of_broken_, announcer_, broken_,
-                   clock_, users_, clock_.wall(), [this] { ++changes_; }}};
+                   clock_, users_, clock_.wall(), [](const grants::Grant&) {}, [this] { ++changes_; }}};
   http::Response send_broken(const std::string& method, const std::string& path, const std::string& body = "") {
     return broken_api_.handle(caller_, {method, path, "", body});
   }

@@ -96,8 +96,9 @@ class ApiTest : public ::testing::Test {
                               [](uid_t) { return std::vector<std::string>{}; }}};
   notify::Announcer announcer_{{notifier_, clock_, [](uid_t, const std::string&, const Result<notify::Delivery>&) {}}};
   int changes_ = 0;
+  std::vector<std::uint64_t> revoked_;
   Api api_{{enforcer_, grants_, requests_, trail_, notifier_, announcer_, database_, clock_, users_, clock_.wall(),
-            [this] { ++changes_; }}};
+            [this](const grants::Grant& grant) { revoked_.push_back(grant.number); }, [this] { ++changes_; }}};
   authz::Caller caller_{{1000, "alice", 1000}, 77, false, true, "/user.slice"};
 };
 

@@ -182,6 +182,13 @@ TEST(ClassName, EveryClassHasAName) {
   EXPECT_EQ(class_name(0xffff), "unknown");
 }
 
+TEST(HookName, EveryHookHasAName) {
+  EXPECT_EQ(hook_name(DS01_HOOK_OPEN), "open");
+  EXPECT_EQ(hook_name(DS01_HOOK_PTRACE), "ptrace");
+  for (std::uint16_t i = 0; i < DS01_HOOK_COUNT; ++i) EXPECT_NE(hook_name(i), "unknown");
+  EXPECT_EQ(hook_name(DS01_HOOK_COUNT), "unknown");
+}
+
 TEST(DeviceName, OnlyGpusHaveAnIndex) {
   EXPECT_EQ(device_name(DS01_CLASS_GPU, 12), "gpu12");
   EXPECT_EQ(device_name(DS01_CLASS_CONTROL, 12), "control");
