@@ -210,7 +210,7 @@ Result<Config> read_config(const Value& root) {
                                 {"mode", into(modes.all, read_mode)},
                                 {"gates", section(modes, read_gates)},
                                 {"devices", into(config.devices, read_devices)},
-                                {"telemetry", without_effect<bool>(config, read_telemetry, false)},
+                                {"telemetry", into(config.open_telemetry, read_telemetry)},
                                 {"allow", section(config, read_allow)},
                                 {"exempt", section(config, read_exempt)},
                                 {"deny", section(config, read_deny)},

@@ -89,6 +89,7 @@ struct Audit {
 struct Config {
   Mode gpu_mode = Mode::monitoring;
   std::vector<DeviceRule> devices;
+  bool open_telemetry = false;  // `telemetry: allow`
   std::vector<std::string> allow_cgroups{"/ds01.slice"};
   std::vector<std::string> exempt_users;
   std::vector<std::string> exempt_groups;
@@ -100,7 +101,7 @@ struct Config {
   Grants grants;
   Notices notices;
   Audit audit;
-  // Valid keys of the contract that this version reads but does not act on ("telemetry", "quota.limits"), so that the
+  // Valid keys of the contract that this version reads but does not act on ("quota.limits"), so that the
   // daemon can say so: a policy that is accepted and silently not enforced is the worst bug of all.
   std::vector<std::string> without_effect;
 };

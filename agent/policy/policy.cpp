@@ -55,7 +55,6 @@ class Rules {
 
 // Whole blocks of minors become one rule, unless each minor has an index of its own.
 void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) {
-  rule.device_class = kernel_class(range.device_class);
   if (range.index_is_minor) rule.flags |= DS01_INDEXED;
   for (std::uint32_t minor = range.first_minor; minor <= range.last_minor;) {
     const auto device = DS01_DEV(range.major, minor);
@@ -71,8 +70,7 @@ void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) 
 }
 
 // Not by index: which minor is which GPU's is only known of a driver that is looked at.
-void add_driver(Rules& rules, const devices::Driver& driver, ds01_rule rule) {
-  rule.device_class = kernel_class(driver.device_class);
+void add_driver(Rules& rules, const devices::Driver& driver, const ds01_rule& rule) {
   rules.add_driver(driver.name, rule);
 }
 
@@ -112,6 +110,14 @@ ds01_rule object_rule(const Resolved& resolved, const ModeState& mode) {
   rule.mode = kernel_mode(mode.mode);
   rule.mode_after = kernel_mode(mode.after);
   rule.mode_until = mode.until ? static_cast<std::uint64_t>(mode.until->time_since_epoch().count()) : DS01_NEVER;
+  return rule;
+}
+
+// To query a GPU takes its node and the control node; what computes needs others, as far as it is CUDA.
+ds01_rule in_class(ds01_rule rule, config::DeviceClass device_class, const Resolved& resolved) {
+  using enum config::DeviceClass;
+  rule.device_class = kernel_class(device_class);
+  if (resolved.open_telemetry && (device_class == gpu || device_class == control)) rule.flags |= DS01_QUERY;
   return rule;
 }
 
@@ -171,6 +177,7 @@ Result<Resolved> resolve(const config::Config& config, const devices::Majors& ma
   DS01_TRY(auto gated, devices::resolve(config.devices, majors));
   resolved.devices = std::move(gated.ranges);
   resolved.drivers = std::move(gated.drivers);
+  resolved.open_telemetry = config.open_telemetry;
   Resolver look_up(users, cgroups, resolved.warnings);
   look_up.users(config.deny_users, "deny.users", resolved.denied_uids);
   if (last != nullptr && !resolved.warnings.empty())
@@ -208,8 +215,10 @@ std::set<std::string> named_cgroups(const config::Config& config) {
 
 std::vector<Rule> compile(const Resolved& resolved, const ModeState& mode, const std::vector<ds01_rule_key>& sockets) {
   Rules rules;
-  for (const auto& range : resolved.devices) add_range(rules, range, object_rule(resolved, mode));
-  for (const auto& driver : resolved.drivers) add_driver(rules, driver, object_rule(resolved, mode));
+  const auto object = object_rule(resolved, mode);
+  for (const auto& range : resolved.devices) add_range(rules, range, in_class(object, range.device_class, resolved));
+  for (const auto& driver : resolved.drivers)
+    add_driver(rules, driver, in_class(object, driver.device_class, resolved));
   for (const auto uid : resolved.exempt_uids) rules.at(DS01_RULE_UID, uid).flags |= DS01_EXEMPT;
   for (const auto uid : resolved.denied_uids)
     if (uid != 0) rules.at(DS01_RULE_UID, uid).flags |= DS01_DENY;

@@ -32,6 +32,7 @@ struct ModeState {
 struct Resolved {
   std::vector<devices::DeviceRange> devices;
   std::vector<devices::Driver> drivers;
+  bool open_telemetry = false;  // everybody may query GPUs
   std::set<uid_t> denied_uids;
   std::set<uid_t> exempt_uids;
   std::vector<identity::Cgroup> allowed_cgroups;

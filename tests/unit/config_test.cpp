@@ -100,6 +100,7 @@ void expect_defaults(const Config& config) {
   const Config defaults;
   EXPECT_EQ(config.gpu_mode, defaults.gpu_mode);
   EXPECT_THAT(config.devices, Pointwise(SameRule(), default_devices()));
+  EXPECT_FALSE(config.open_telemetry);
   EXPECT_EQ(config.allow_cgroups, defaults.allow_cgroups);
   EXPECT_EQ(config.exempt_users, defaults.exempt_users);
   EXPECT_EQ(config.exempt_groups, defaults.exempt_groups);
@@ -140,6 +141,7 @@ mode: full
 devices:
   - {class: gpu, major: nvidia, minors: 0-7, index: minor}
   - {class: dri, major: 226}
+telemetry: allow
 allow: {cgroups: [/a.slice, /b.slice/c]}
 exempt: {users: [x, uid:1000], groups: [g], cgroups: [/system.slice/s.service], rules: [{cgroup: /r, user: u}, {group: g, cgroup: /r}]}
 deny: {users: [mallory]}
@@ -154,6 +156,7 @@ audit: {limit: 0, window: 5m, journald: false, json: ""}
   EXPECT_THAT(config.devices,
               Pointwise(SameRule(), std::vector<DeviceRule>{{DeviceClass::gpu, "nvidia", 0, 7, true, ""},
                                                             {DeviceClass::dri, 226U, 0, 1048575, false, ""}}));
+  EXPECT_TRUE(config.open_telemetry);
   EXPECT_THAT(config.allow_cgroups, ElementsAre("/a.slice", "/b.slice/c"));
   EXPECT_THAT(config.exempt_users, ElementsAre("x", "uid:1000"));
   EXPECT_THAT(config.exempt_groups, ElementsAre("g"));
@@ -197,12 +200,11 @@ TEST_F(ConfigTest, GateModeWinsOverMode) {
 TEST_F(ConfigTest, KeysWithoutEffectAreNamed) {
   const Config config = good(R"(
 gates: {docker: monitoring}
-telemetry: allow
 notices: {denied_text: "Ask Eve."}
 quota: {limits: /other.yaml, warn_at: 1}
 )");
   EXPECT_THAT(config.without_effect,
-              ElementsAre("gates.docker", "telemetry", "notices.denied_text", "quota.limits", "quota.warn_at"));
+              ElementsAre("gates.docker", "notices.denied_text", "quota.limits", "quota.warn_at"));
 }
 
 TEST_F(ConfigTest, DefaultOfKeyWithoutEffectIsNotNamed) {

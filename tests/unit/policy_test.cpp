@@ -180,6 +180,28 @@ TEST(Compile, DriverHasARuleByItsName) {
   EXPECT_EQ(rules.find(DS01_RULE_NAME, hash_of("x"))->device_class, DS01_CLASS_GPU);
 }
 
+TEST(Compile, TelemetryOpensGpuAndControlOnly) {
+  using enum DeviceClass;
+  auto resolved = with_devices({});
+  for (const auto device_class : {gpu, control, compute, capability, fabric, dri}) {
+    resolved.devices.push_back(
+        {200, static_cast<std::uint32_t>(device_class), static_cast<std::uint32_t>(device_class), device_class, false});
+    resolved.drivers.push_back({std::string(to_string(device_class)), device_class});
+  }
+  for (const bool open : {false, true}) {
+    resolved.open_telemetry = open;
+    const Compiled rules(resolved);
+    for (const auto device_class : {gpu, control, compute, capability, fabric, dri}) {
+      const auto name = to_string(device_class);
+      const bool expected = open && (device_class == gpu || device_class == control);
+      EXPECT_EQ(rules.device(200, static_cast<std::uint32_t>(device_class))->flags & DS01_QUERY,
+                expected ? DS01_QUERY : 0)
+          << name;
+      EXPECT_EQ(rules.flags(DS01_RULE_NAME, hash_of(name)) & DS01_QUERY, expected ? DS01_QUERY : 0) << name;
+    }
+  }
+}
+
 TEST(Compile, DeviceRulesKnowTheDepthsOfAllCgroupRules) {
   auto resolved = with_devices({{195, 0, 0, DeviceClass::gpu, true}});
   resolved.allowed_cgroups = {{11, 1}, {12, 3}};
@@ -444,6 +466,12 @@ TEST_F(ResolveTest, DriversNotLoadedAreKnownByName) {
   const auto resolved = run();
   EXPECT_THAT(resolved.devices, ElementsAre(DeviceRange{240, 0, 255, DeviceClass::compute, false}));
   EXPECT_THAT(resolved.drivers, ElementsAre(devices::Driver{"late", DeviceClass::fabric}));
+}
+
+TEST_F(ResolveTest, TelemetryIsAsConfigured) {
+  EXPECT_FALSE(run().open_telemetry);
+  config_.open_telemetry = true;
+  EXPECT_TRUE(run().open_telemetry);
 }
 
 TEST_F(ResolveTest, VitalDeviceIsAnError) {
