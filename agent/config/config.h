@@ -27,10 +27,21 @@ std::optional<Mode> parse_mode(std::string_view text);
 std::optional<OnExpiry> parse_on_expiry(std::string_view text);
 std::optional<DeviceClass> parse_device_class(std::string_view text);
 
-// One `devices:` entry: these minors of this major are of this class. Both ends of the range are included.
+// A vendor on the PCI bus.
+struct Vendor {
+  std::uint32_t id;
+
+  bool operator==(const Vendor&) const = default;
+};
+// "0x10de", as sysfs has it.
+std::optional<Vendor> parse_vendor(std::string_view text);
+
+// One `devices:` entry: these nodes are of this class. Both ends of the range of minors are included.
 struct DeviceRule {
   DeviceClass device_class;
-  std::variant<std::uint32_t, std::string> major;  // a number, or an exact name in /proc/devices
+  // Those of a major, which is a number or an exact name in /proc/devices; or all DRI and accelerator nodes of a
+  // vendor.
+  std::variant<std::uint32_t, std::string, Vendor> nodes;
   std::uint32_t first_minor = 0;
   std::uint32_t last_minor = 0;
   bool index_is_minor = false;  // the minor is the GPU's index; otherwise every grant covers the node (`index: none`)
@@ -106,7 +117,7 @@ struct Config {
   std::vector<std::string> without_effect;
 };
 
-// The device rules of a configuration without a `devices:` key: NVIDIA's nodes.
+// The device rules of a configuration without a `devices:` key: the GPUs of NVIDIA, AMD and Intel.
 std::vector<DeviceRule> default_devices();
 
 // Reads and validates. A missing, unreadable or empty file, a syntax error, an unknown or repeated key, a wrong type or

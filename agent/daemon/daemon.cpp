@@ -59,7 +59,7 @@ class Daemon {
                    users_,
                    cgroups_,
                    database_,
-                   {paths::kProc, paths::kLsmList, options.runtime, paths::kPins},
+                   {paths::kProc, paths::kSys, paths::kLsmList, options.runtime, paths::kPins},
                    [this](const ds01_event& event) { on_event(event); }},
                   config),
         grants_({enforcer_, store_, clock_, users_, cgroups_, [] { return devices::list_gpus(paths::kProc); }},

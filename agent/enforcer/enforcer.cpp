@@ -36,8 +36,8 @@ std::unexpected<Error> not_attached(const std::string& reason) {
 Enforcer::Enforcer(Deps deps, config::Config config) : deps_(std::move(deps)), config_(std::move(config)) {}
 
 Result<policy::Resolved> Enforcer::resolve(const config::Config& config, const policy::Resolved* last) const {
-  DS01_TRY(const auto text, read_file(deps_.places.proc / "devices", 1 << 20));
-  return policy::resolve(config, devices::parse_majors(text), deps_.users, deps_.cgroups, last);
+  DS01_TRY(const auto machine, devices::look(deps_.places.proc, deps_.places.sys));
+  return policy::resolve(config, machine, deps_.users, deps_.cgroups, last);
 }
 
 std::vector<policy::Rule> Enforcer::compile(const policy::Resolved& resolved, const policy::ModeState& mode) const {

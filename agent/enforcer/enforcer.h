@@ -24,6 +24,7 @@ namespace ds01::enforcer {
 
 struct Places {
   std::filesystem::path proc;
+  std::filesystem::path sys;
   std::filesystem::path lsm_list;
   std::filesystem::path runtime;  // where a socket may be bound for the self-test
   std::filesystem::path pins;     // on a BPF file system; the kernel side outlives the agent there

@@ -55,7 +55,7 @@ class Rules {
 
 // Whole blocks of minors become one rule, unless each minor has an index of its own.
 void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) {
-  if (range.index_is_minor) rule.flags |= DS01_INDEXED;
+  if (range.index_is_minor || range.index) rule.flags |= DS01_INDEXED;
   for (std::uint32_t minor = range.first_minor; minor <= range.last_minor;) {
     const auto device = DS01_DEV(range.major, minor);
     if (!range.index_is_minor && minor % kBlock == 0 && minor + kBlock - 1 <= range.last_minor) {
@@ -63,7 +63,7 @@ void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) 
       minor += kBlock;
       continue;
     }
-    rule.index = range.index_is_minor ? static_cast<std::uint16_t>(minor) : std::uint16_t{0};
+    rule.index = static_cast<std::uint16_t>(range.index_is_minor ? minor : range.index.value_or(0));
     rules.add_device(device, rule);
     ++minor;
   }
@@ -171,10 +171,10 @@ std::uint8_t kernel_mode(config::Mode mode) {
   std::unreachable();
 }
 
-Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
+Result<Resolved> resolve(const config::Config& config, const devices::Machine& machine, const identity::Users& users,
                          const identity::Cgroups& cgroups, const Resolved* last) {
   Resolved resolved;
-  DS01_TRY(auto gated, devices::resolve(config.devices, majors));
+  DS01_TRY(auto gated, devices::resolve(config.devices, machine));
   resolved.devices = std::move(gated.ranges);
   resolved.drivers = std::move(gated.drivers);
   resolved.open_telemetry = config.open_telemetry;

@@ -46,7 +46,7 @@ struct Resolved {
 // `deny:` does not resolve, all uids denied in `last` (the policy of the same configuration before) stay denied: a name
 // service that fails must not let anybody in. A device rule that cannot be is an error. Cgroups that do not exist yet
 // are neither: they are looked up again when they appear.
-Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
+Result<Resolved> resolve(const config::Config& config, const devices::Machine& machine, const identity::Users& users,
                          const identity::Cgroups& cgroups, const Resolved* last = nullptr);
 
 // All cgroup paths that rules are about, to be watched.

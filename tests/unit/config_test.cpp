@@ -399,7 +399,7 @@ TEST_F(ConfigTest, KeyThatIsNoWordIsRefused) {
 
 TEST_F(ConfigTest, MissingKeyOfAnItemIsNamed) {
   EXPECT_EQ(bad_device("", "{major: 195}"), "needs the key 'class'");
-  EXPECT_EQ(bad_device("", "{class: gpu}"), "needs the key 'major'");
+  EXPECT_EQ(bad_device("", "{class: gpu}"), "needs the key 'major' or 'vendor'");
   EXPECT_EQ(bad("exempt:\n  rules: [{user: u}]\n"), "agent.yaml:2: exempt.rules[0]: needs the key 'cgroup'");
   EXPECT_EQ(bad("exempt:\n  rules: [{cgroup: /a}]\n"),
             "agent.yaml:2: exempt.rules[0]: needs the key 'user' or 'group'");
@@ -584,6 +584,16 @@ TEST_F(ConfigTest, MinorsIncludeBothEndsOfTheRange) {
   EXPECT_EQ(good("devices: [{class: gpu, major: 195, minors: 7}]\n").devices.front().last_minor, 7U);
 }
 
+TEST_F(ConfigTest, VendorStandsInPlaceOfAMajor) {
+  const auto rule = good("devices: [{class: dri, vendor: 0x10de}]\n").devices.front();
+  EXPECT_EQ(rule, (DeviceRule{DeviceClass::dri, Vendor{0x10de}, 0, 1048575, false, rule.where}));
+  EXPECT_EQ(bad_device("", "{class: dri, vendor: 0x10de, major: 226}"),
+            "has both 'major' and 'vendor'; write a rule for each");
+  for (const auto key : {"minors: 0", "index: minor", "index: none"})
+    EXPECT_EQ(bad_device("", fmt::format("{{class: dri, vendor: 0x10de, {}}}", key)),
+              "'minors' and 'index' go with 'major' only: a vendor's nodes are gated all, with the index of their GPU");
+}
+
 TEST_F(ConfigTest, TwoRulesForTheSameNodeAreRefused) {
   EXPECT_EQ(bad("devices:\n- {class: gpu, major: 195, minors: 0-254}\n- {class: dri, major: 226}\n"
                 "- {class: control, major: 195, minors: 254-255}\n"),
@@ -592,11 +602,31 @@ TEST_F(ConfigTest, TwoRulesForTheSameNodeAreRefused) {
             2U);
 }
 
+TEST_F(ConfigTest, TwoRulesForOneVendorAreRefused) {
+  EXPECT_EQ(bad("devices:\n- {class: dri, vendor: 0x10de}\n- {class: dri, vendor: 0x8086}\n"
+                "- {class: compute, vendor: 0x10DE}\n"),
+            "agent.yaml:4: devices[2]: covers device nodes that devices[0] covers already");
+}
+
+// Every node of the drivers that users' programs open.
+TEST_F(ConfigTest, BuiltInRulesCoverThreeVendors) {
+  std::vector<std::string> rules;
+  for (const auto& rule : default_devices()) {
+    const auto* name = std::get_if<std::string>(&rule.nodes);
+    const auto* vendor = std::get_if<Vendor>(&rule.nodes);
+    if (name != nullptr) rules.push_back(fmt::format("{} {}", to_string(rule.device_class), *name));
+    if (vendor != nullptr) rules.push_back(fmt::format("{} {:#x}", to_string(rule.device_class), vendor->id));
+  }
+  EXPECT_THAT(rules, ElementsAre("compute nvidia-uvm", "compute nvidia-fs", "compute gdrdrv", "capability nvidia-caps",
+                                 "capability nvidia-caps-imex-channels", "fabric nvidia-nvswitch",
+                                 "fabric nvidia-nvlink", "dri 0x10de", "compute kfd", "dri 0x1002", "dri 0x8086"));
+}
+
 // The names differ between drivers; the number does not, and is gated before the driver is loaded too.
 TEST_F(ConfigTest, BuiltInRulesCoverAllOfNvidiasFirstMajorByNumber) {
   std::vector<bool> covered(256);
   for (const auto& rule : default_devices())
-    if (rule.major == std::variant<std::uint32_t, std::string>(195U))
+    if (rule.nodes == decltype(rule.nodes)(195U))
       for (auto minor = rule.first_minor; minor <= rule.last_minor; ++minor) covered[minor] = true;
   EXPECT_THAT(covered, testing::Each(true));
 }

@@ -83,7 +83,7 @@ class ApiTest : public ::testing::Test {
                                 users_,
                                 cgroups_,
                                 database_,
-                                {folder_.path(), folder_.path(), folder_.path(), folder_.path()},
+                                {folder_.path(), folder_.path(), folder_.path(), folder_.path(), folder_.path()},
                                 [](const ds01_event&) {}},
                                {}};
   grants::Store store_{database_, clock_};

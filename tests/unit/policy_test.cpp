@@ -77,6 +77,15 @@ TEST(Compile, MinorsIndexedEachHasItsOwnRule) {
   EXPECT_EQ(rules.device(196, 0), nullptr);
 }
 
+// A DRI node's minor is not its GPU's index.
+TEST(Compile, NodeOfAGpuHasItsIndex) {
+  const Compiled rules(
+      with_devices({{226, 128, 128, DeviceClass::dri, false, 3}, {226, 129, 129, DeviceClass::dri, false}}));
+  EXPECT_EQ(rules.device(226, 128)->flags, DS01_INDEXED);
+  EXPECT_EQ(rules.device(226, 128)->index, 3U);
+  EXPECT_EQ(rules.device(226, 129)->flags, 0U);
+}
+
 TEST(Compile, MinorsAlikeWholeBlocksBecomeOneRule) {
   const Compiled rules(with_devices({{234, 0, (1U << 20) - 1, DeviceClass::capability, false}}));
   EXPECT_EQ(rules.count(DS01_RULE_DEVICE), 0U);
@@ -349,13 +358,13 @@ class ResolveTest : public ::testing::Test {
   ResolveTest() { config_.allow_cgroups.clear(); }
 
   Resolved run() const {
-    auto resolved = resolve(config_, majors_, users_, identity::Cgroups(root_.path()));
+    auto resolved = resolve(config_, machine_, users_, identity::Cgroups(root_.path()));
     EXPECT_EQ(fake::message(resolved), "");
     return resolved.value_or(Resolved{});
   }
 
   config::Config config_;
-  devices::Majors majors_;
+  devices::Machine machine_;
   fake::Users users_;
   fake::Folder root_;
 };
@@ -403,7 +412,7 @@ TEST_F(ResolveTest, NameServiceDownKeepsWhoWasDenied) {
   config_.deny_users = {"bob"};
   const auto before = run();
   users_.broken = true;
-  const auto after = resolve(config_, majors_, users_, identity::Cgroups(root_.path()), &before);
+  const auto after = resolve(config_, machine_, users_, identity::Cgroups(root_.path()), &before);
   ASSERT_TRUE(after);
   EXPECT_THAT(after->denied_uids, ElementsAre(1001));
 }
@@ -460,7 +469,7 @@ TEST_F(ResolveTest, RootInDenyIsAWarning) {
 }
 
 TEST_F(ResolveTest, DriversNotLoadedAreKnownByName) {
-  majors_ = {{"loaded", 240}};
+  machine_.majors = {{"loaded", 240}};
   config_.devices = {{DeviceClass::compute, "loaded", 0, 255, false, ""},
                      {DeviceClass::fabric, "late", 0, 255, false, ""}};
   const auto resolved = run();
@@ -475,9 +484,9 @@ TEST_F(ResolveTest, TelemetryIsAsConfigured) {
 }
 
 TEST_F(ResolveTest, VitalDeviceIsAnError) {
-  majors_ = {{"nvidia", 1}};
+  machine_.majors = {{"nvidia", 1}};
   config_.devices = {{DeviceClass::gpu, "nvidia", 0, 255, false, "agent.yaml:3: devices[0]"}};
-  EXPECT_EQ(fake::code(resolve(config_, majors_, users_, identity::Cgroups(root_.path()))), ErrorCode::invalid);
+  EXPECT_EQ(fake::code(resolve(config_, machine_, users_, identity::Cgroups(root_.path()))), ErrorCode::invalid);
 }
 
 TEST(NamedCgroups, EveryRuleWithACgroupCounts) {
