@@ -11,6 +11,8 @@
 namespace ds01::devices {
 namespace {
 
+using Nodes = decltype(config::DeviceRule::nodes);
+
 // mem, tty, console and pts: every program needs them.
 constexpr std::array kVital{1U, 4U, 5U, 136U};
 
@@ -25,12 +27,22 @@ Status add(std::vector<DeviceRange>& ranges, const DeviceRange& range, const std
   return {};
 }
 
+// Capability nodes can be granted by name where it is known what their minors mean.
+std::uint16_t cap_family(const config::DeviceRule& rule) {
+  if (rule.device_class != config::DeviceClass::capability) return 0;
+  if (rule.nodes == Nodes("nvidia-caps")) return DS01_CAPS_NVIDIA;
+  if (rule.nodes == Nodes("nvidia-caps-imex-channels")) return DS01_CAPS_IMEX;
+  return 0;
+}
+
 Status add_major(std::vector<DeviceRange>& ranges, const config::DeviceRule& rule, std::uint32_t major) {
   if (rule.index_is_minor && rule.last_minor > kLastIndex)
     return fail(ErrorCode::invalid,
                 fmt::format("{}: 'index: minor' goes up to minor {}; give a smaller range or 'index: none'", rule.where,
                             kLastIndex));
-  return add(ranges, {major, rule.first_minor, rule.last_minor, rule.device_class, rule.index_is_minor}, rule.where);
+  return add(ranges,
+             {major, rule.first_minor, rule.last_minor, rule.device_class, rule.index_is_minor, {}, cap_family(rule)},
+             rule.where);
 }
 
 // By its name a driver is gated whole, so one that is registered must not be waited for if its rules leave minors out.
@@ -38,7 +50,7 @@ Status add_driver(Gated& gated, const config::DeviceRule& rule, const std::strin
   const auto [first, last] = majors.equal_range(name);
   for (auto entry = first; entry != last; ++entry) DS01_CHECK(add_major(gated.ranges, rule, entry->second));
   const bool whole = rule.first_minor == 0 && rule.last_minor == DS01_MINOR_MASK;
-  if (whole || first == last) gated.drivers.push_back({name, rule.device_class});
+  if (whole || first == last) gated.drivers.push_back({name, rule.device_class, cap_family(rule)});
   return {};
 }
 

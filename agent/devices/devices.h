@@ -21,6 +21,7 @@ struct DeviceRange {
   config::DeviceClass device_class;
   bool index_is_minor;
   std::optional<std::uint32_t> index = {};  // of the one GPU that all of it belongs to
+  std::uint16_t cap_family = 0;             // enum ds01_cap_family; 0: no grant can name it
 
   bool operator==(const DeviceRange&) const = default;
 };
@@ -29,6 +30,7 @@ struct DeviceRange {
 struct Driver {
   std::string name;  // in /proc/devices
   config::DeviceClass device_class;
+  std::uint16_t cap_family = 0;
 
   bool operator==(const Driver&) const = default;
 };

@@ -41,7 +41,7 @@ std::unexpected<Error> both_failed(const Error& kernel, const Error& store) {
 
 Service::Service(Deps deps, config::Grants settings, Leads leads)
     : deps_(std::move(deps)),
-      resolver_({deps_.clock, deps_.users, deps_.cgroups, deps_.list_gpus}, std::move(settings)),
+      resolver_({deps_.clock, deps_.users, deps_.cgroups, deps_.list_gpus, deps_.list_caps}, std::move(settings)),
       living_(std::move(leads)),
       unusable_(Error{ErrorCode::system, "the grants have not been read from the store yet: try again"}) {}
 
@@ -71,6 +71,7 @@ Result<Service::Change> Service::plan(const GrantRequest& request, const Actor& 
   auto& grant = change.grant;
   DS01_TRY(grant.subject, resolver_.subject(request.subject));
   DS01_TRY(grant.gpus, resolver_.gpus(request.gpus));
+  DS01_TRY(grant.caps, resolver_.caps(request.caps));
   DS01_TRY(const auto span, resolver_.end(request.end, grant.subject));
   if (resolver_.settings().require_reason && request.reason.empty())
     return fail(ErrorCode::invalid, "a reason is required here: add --reason TEXT");

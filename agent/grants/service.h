@@ -28,7 +28,8 @@ namespace ds01::grants {
 struct GrantRequest {
   std::string subject;  // user name, "uid:N" or "cgroup:/path"
   AskedEnd end;
-  std::string gpus = "all";  // "all", indices or UUIDs, separated by commas
+  std::string gpus = "all";   // "all", indices or UUIDs, separated by commas
+  std::string caps = "none";  // "none", or names of capability nodes, separated by commas
   std::string reason;
   std::optional<config::OnExpiry> on_expiry;
   bool dry_run = false;  // check only
@@ -78,6 +79,7 @@ class Service {
     const identity::Users& users;
     const identity::Cgroups& cgroups;
     std::function<std::vector<devices::Gpu>()> list_gpus;
+    std::function<devices::CapNames()> list_caps;
   };
   using Leads = grants::Leads;
   Service(Deps deps, config::Grants settings, Leads leads);

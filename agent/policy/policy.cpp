@@ -55,6 +55,7 @@ class Rules {
 
 // Whole blocks of minors become one rule, unless each minor has an index of its own.
 void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) {
+  rule.cap_family = range.cap_family;
   if (range.index_is_minor || range.index) rule.flags |= DS01_INDEXED;
   for (std::uint32_t minor = range.first_minor; minor <= range.last_minor;) {
     const auto device = DS01_DEV(range.major, minor);
@@ -70,7 +71,8 @@ void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) 
 }
 
 // Not by index: which minor is which GPU's is only known of a driver that is looked at.
-void add_driver(Rules& rules, const devices::Driver& driver, const ds01_rule& rule) {
+void add_driver(Rules& rules, const devices::Driver& driver, ds01_rule rule) {
+  rule.cap_family = driver.cap_family;
   rules.add_driver(driver.name, rule);
 }
 

@@ -87,8 +87,10 @@ class ApiTest : public ::testing::Test {
                                 [](const ds01_event&) {}},
                                {}};
   grants::Store store_{database_, clock_};
-  grants::Service grants_{
-      {kernel_, store_, clock_, users_, cgroups_, [] { return std::vector<devices::Gpu>{}; }}, {}, {}};
+  grants::Service grants_{{kernel_, store_, clock_, users_, cgroups_, [] { return std::vector<devices::Gpu>{}; },
+                           [] { return devices::CapNames{}; }},
+                          {},
+                          {}};
   grants::Requests requests_{{grants_, store_, clock_, users_}, {}};
   audit::Trail trail_{{clock_, users_, cgroups_, "/proc", [](const Error& error) { ADD_FAILURE() << error.message; }},
                       to_file(folder_.path() / "audit.jsonl")};

@@ -123,6 +123,25 @@ TEST(Resolve, NameListedTwiceForOneMajorCountsOnce) {
   EXPECT_EQ(gated->ranges.size(), 1U);
 }
 
+// A grant names the nodes of these two drivers, whatever their major is.
+TEST(Resolve, CapabilitiesKnowTheirFamily) {
+  const auto families = [](const std::vector<DeviceRule>& rules) {
+    std::vector<int> found;
+    const auto gated = look_up(rules, {{"nvidia-caps", 240}, {"nvidia-caps-imex-channels", 241}, {"x", 242}});
+    for (const auto& range : gated->ranges) found.push_back(range.cap_family);
+    for (const auto& driver : gated->drivers) found.push_back(driver.cap_family);
+    return found;
+  };
+  const auto whole = [](DeviceClass device_class, const char* name) { return rule(device_class, name, 0, kLastMinor); };
+  EXPECT_THAT(families({whole(DeviceClass::capability, "nvidia-caps")}),
+              ElementsAre(DS01_CAPS_NVIDIA, DS01_CAPS_NVIDIA));
+  EXPECT_THAT(families({whole(DeviceClass::capability, "nvidia-caps-imex-channels")}),
+              ElementsAre(DS01_CAPS_IMEX, DS01_CAPS_IMEX));
+  EXPECT_THAT(families({whole(DeviceClass::capability, "x")}), ElementsAre(0, 0));
+  EXPECT_THAT(families({whole(DeviceClass::compute, "nvidia-caps")}), ElementsAre(0, 0));
+  EXPECT_THAT(families({rule(DeviceClass::capability, 240U)}), ElementsAre(0));
+}
+
 TEST(Resolve, VitalMajorRefusedThroughAName) {
   for (const std::uint32_t major : {1U, 4U, 5U, 136U}) {
     const auto ranges = look_up({rule(DeviceClass::gpu, "nvidia")}, {{"nvidia", 195}, {"nvidia", major}});

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grants and what changes around them: ends that move, warnings, accounts, cgroups, a kernel that holds something else.
+#include <cstring>
+#include <functional>
+
 #include "grants_fixture.h"
 
 namespace ds01::grants {
@@ -451,6 +454,20 @@ TEST_F(ServiceTest, CgroupChangeThatFailsIsTriedAgain) {
 }
 
 // ---- drift
+
+TEST_F(ServiceTest, SyncSeesEveryPartOfAnEntry) {
+  granted("alice", 1h, "0");
+  auto& value = kernel_.map[{DS01_SUBJECT_UID, 1000}].value;
+  const auto right = value;
+  const std::function<void()> changes[] = {[&] { value.ends += 1; }, [&] { value.clock = DS01_WALL_CLOCK; },
+                                           [&] { value.gpus[3] = 1; }, [&] { value.caps[15] = 1; },
+                                           [&] { value.soft_grace = 1; }};
+  for (std::size_t i = 0; i < std::size(changes); ++i) {
+    changes[i]();
+    EXPECT_EQ(service().sync()->different, 1U) << i;
+    EXPECT_EQ(std::memcmp(&value, &right, sizeof value), 0) << i;
+  }
+}
 
 TEST_F(ServiceTest, SyncRepairsAndReportsWhatTheKernelHasOtherwise) {
   for (const auto* name : {"alice", "bob", "carol"}) granted(name, 1h, "0");

@@ -86,6 +86,15 @@ TEST(Compile, NodeOfAGpuHasItsIndex) {
   EXPECT_EQ(rules.device(226, 129)->flags, 0U);
 }
 
+TEST(Compile, CapabilitiesHaveTheirFamily) {
+  auto resolved = with_devices({{240, 0, 256, DeviceClass::capability, false, {}, DS01_CAPS_IMEX}});
+  resolved.drivers = {{"nvidia-caps", DeviceClass::capability, DS01_CAPS_NVIDIA}};
+  const Compiled rules(resolved);
+  EXPECT_EQ(rules.device(240, 7)->cap_family, DS01_CAPS_IMEX);
+  EXPECT_EQ(rules.device(240, 256)->cap_family, DS01_CAPS_IMEX);
+  EXPECT_EQ(rules.find(DS01_RULE_NAME, ds01_name_hash("nvidia-caps", 11))->cap_family, DS01_CAPS_NVIDIA);
+}
+
 TEST(Compile, MinorsAlikeWholeBlocksBecomeOneRule) {
   const Compiled rules(with_devices({{234, 0, (1U << 20) - 1, DeviceClass::capability, false}}));
   EXPECT_EQ(rules.count(DS01_RULE_DEVICE), 0U);
