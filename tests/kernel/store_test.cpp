@@ -407,7 +407,7 @@ TEST_F(Store, Attack22NewerDatabaseIsRefused) {
   execute(connect(), "PRAGMA user_version = 99");
   expect_refused_whole("newer version");
   expect_in_force();
-  execute(connect(), "PRAGMA user_version = 1");
+  execute(connect(), "PRAGMA user_version = 2");
   agent().start_again();
   expect_store_ok();
   EXPECT_EQ(ctl_json({"list"}).as_array().size(), 16U);
