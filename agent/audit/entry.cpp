@@ -44,6 +44,8 @@ constexpr std::array kKinds{
     KindInfo{"refused", "6dfc9d97caea4278bda4020cd31cd11c", 6003, 99, kApi, "Refused"},
     KindInfo{"reload", "02e06d0464784f29a5d02c45d8dedf64", 3004, 3, kEntity, "Update"},
     KindInfo{"drift", "a1cb3c079ca44eeaa762ccabad72dd59", 3004, 3, kEntity, "Update"},
+    KindInfo{"signal", "21e404e3064a46e7a44a7ebdff70e6f4", 3005, 2, kUserAccess, "Revoke Privileges"},
+    KindInfo{"recursion", "289d716c767a414fb252173dd77d07f9", 6002, 99, kLifecycle, "Programs skipped"},
     KindInfo{"lost", "5ee2b44bf599418e8bc76f620eee0e9e", 6002, 99, kLifecycle, "Events lost"},
 };
 

@@ -31,6 +31,8 @@ enum class Kind {
   refused,
   reload,
   drift,
+  signal,
+  recursion,
   lost,
 };
 

@@ -3,7 +3,9 @@
 
 #include <unistd.h>
 
+#include <signal.h>
 #include <algorithm>
+
 #include <array>
 #include <cstring>
 #include <utility>
@@ -234,6 +236,28 @@ void Trail::revoked(const grants::Grant& grant) {
 void Trail::expired(const grants::Grant& grant) {
   write(Kind::expiry, Level::notice, fmt::format("{} of {} has ended", grant.id(), grant.subject.display()),
         ended_fields(grant));
+}
+
+void Trail::signalled(const grants::Grant& grant, const ds01_holder& holder, int signal) {
+  const std::string comm(static_cast<const char*>(holder.comm), ::strnlen(holder.comm, sizeof holder.comm));
+  const auto* name = signal == SIGKILL ? "KILL" : "TERM";
+  auto fields = ended_fields(grant);
+  fields.emplace_back("pid", std::to_string(holder.tgid));
+  fields.emplace_back("comm", comm);
+  fields.emplace_back("signal", name);
+  write(Kind::signal, Level::notice,
+        fmt::format("{} of {} has ended: {} ({}, pid {}) still held {} and was sent {}", grant.id(),
+                    grant.subject.display(), grant.subject.display(), comm, holder.tgid,
+                    devices::device_name(holder.device_class, holder.index), name),
+        std::move(fields));
+}
+
+void Trail::skipped(std::uint64_t times) {
+  write(Kind::recursion, Level::critical,
+        fmt::format("the kernel skipped programs of the gate {} times, so as many accesses may have gone through: boot "
+                    "with bpf in the LSM list (see ds01ctl status), or without preempt=full",
+                    times),
+        {{"times", std::to_string(times)}});
 }
 
 void Trail::suspended(const grants::Grant& grant, const std::string& why) {

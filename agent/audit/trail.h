@@ -50,6 +50,10 @@ class Trail {
   void extended(const grants::Grant& grant, const grants::Actor& actor);
   void revoked(const grants::Grant& grant);
   void expired(const grants::Grant& grant);
+  // A process that still held a device after the grant's end was sent a signal.
+  void signalled(const grants::Grant& grant, const ds01_holder& holder, int signal);
+  // The kernel skipped programs of ours so many times since the last look: a hole in the gate.
+  void skipped(std::uint64_t times);
   void suspended(const grants::Grant& grant, const std::string& why);
   void resumed(const grants::Grant& grant, const std::string& why);
   void requested(const grants::Request& request);

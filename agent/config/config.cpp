@@ -22,6 +22,7 @@ using std::chrono::seconds;
 
 constexpr std::string_view kUsers = "a list of users such as [alice]";
 constexpr std::string_view kGroups = "a list of groups such as [staff]";
+constexpr std::string_view kExemptRules = "a list of {cgroup: …, user: …} or {cgroup: …, group: …}";
 constexpr std::string_view kAutoApprove = "a list of {group: …, up_to: …}";
 constexpr std::string_view kCgroups = "a list of cgroups such as [/ds01.slice]";
 
@@ -60,17 +61,20 @@ Status read_allow(const Value& value, Config& config) {
 
 Result<ExemptRule> read_exempt_rule(const Value& value) {
   ExemptRule rule;
-  DS01_CHECK(read_fields(
-      value, {{"cgroup", into(rule.cgroup, read_cgroup), true}, {"user", into(rule.user, read_user), true}}));
+  DS01_CHECK(read_fields(value, {{"cgroup", into(rule.cgroup, read_cgroup), true},
+                                 {"user", into(rule.user, read_user)},
+                                 {"group", into(rule.group, read_group)}}));
+  if (rule.user.empty() && rule.group.empty()) return value.fail("needs the key 'user' or 'group'");
+  if (!rule.user.empty() && !rule.group.empty())
+    return value.fail("has both 'user' and 'group'; write a rule for each");
   return rule;
 }
 
 Status read_exempt(const Value& value, Config& config) {
-  return read_fields(
-      value, {{"users", into(config.exempt_users, list_of(read_user, kUsers))},
-              {"groups", into(config.exempt_groups, list_of(read_group, kGroups))},
-              {"cgroups", into(config.exempt_cgroups, list_of(read_cgroup, kCgroups))},
-              {"rules", into(config.exempt_rules, list_of(read_exempt_rule, "a list of {cgroup: …, user: …}"))}});
+  return read_fields(value, {{"users", into(config.exempt_users, list_of(read_user, kUsers))},
+                             {"groups", into(config.exempt_groups, list_of(read_group, kGroups))},
+                             {"cgroups", into(config.exempt_cgroups, list_of(read_cgroup, kCgroups))},
+                             {"rules", into(config.exempt_rules, list_of(read_exempt_rule, kExemptRules))}});
 }
 
 // Root is never denied: a rule for it would be accepted and do nothing.
@@ -137,15 +141,14 @@ Status check_default(const Value& value, const Grants& grants) {
 }
 
 Status read_grants(const Value& value, Config& config) {
-  using std::chrono_literals::operator""h, std::chrono_literals::operator""s;
   Grants& grants = config.grants;
   DS01_CHECK(read_fields(value, {{"default", into(grants.default_duration, read_duration)},
                                  {"maximum", into(grants.maximum, read_duration)},
                                  {"maximum_by_group", into(grants.maximum_by_group, read_maximum_by_group)},
                                  {"require_reason", into(grants.require_reason, read_bool)},
                                  {"on_expiry", into(grants.on_expiry, read_on_expiry)},
-                                 {"soft_grace", without_effect<seconds>(config, read_duration, 24h)},
-                                 {"kill_grace", without_effect<seconds>(config, read_duration, 60s)},
+                                 {"soft_grace", into(grants.soft_grace, read_duration)},
+                                 {"kill_grace", into(grants.kill_grace, read_duration)},
                                  {"auto_approve", into(grants.auto_approve, list_of(read_auto_approve, kAutoApprove))},
                                  {"request_ttl", into(grants.request_ttl, read_duration)},
                                  {"max_pending_per_user", into(grants.max_pending_per_user, number_in(0, 1000))}}));
@@ -207,7 +210,7 @@ Result<Config> read_config(const Value& root) {
                                 {"mode", into(modes.all, read_mode)},
                                 {"gates", section(modes, read_gates)},
                                 {"devices", into(config.devices, read_devices)},
-                                {"telemetry", without_effect<bool>(config, read_telemetry, false)},
+                                {"telemetry", into(config.open_telemetry, read_telemetry)},
                                 {"allow", section(config, read_allow)},
                                 {"exempt", section(config, read_exempt)},
                                 {"deny", section(config, read_deny)},

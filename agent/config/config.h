@@ -27,10 +27,21 @@ std::optional<Mode> parse_mode(std::string_view text);
 std::optional<OnExpiry> parse_on_expiry(std::string_view text);
 std::optional<DeviceClass> parse_device_class(std::string_view text);
 
-// One `devices:` entry: these minors of this major are of this class. Both ends of the range are included.
+// A vendor on the PCI bus.
+struct Vendor {
+  std::uint32_t id;
+
+  bool operator==(const Vendor&) const = default;
+};
+// "0x10de", as sysfs has it.
+std::optional<Vendor> parse_vendor(std::string_view text);
+
+// One `devices:` entry: these nodes are of this class. Both ends of the range of minors are included.
 struct DeviceRule {
   DeviceClass device_class;
-  std::variant<std::uint32_t, std::string> major;  // a number, or an exact name in /proc/devices
+  // Those of a major, which is a number or an exact name in /proc/devices; or all DRI and accelerator nodes of a
+  // vendor.
+  std::variant<std::uint32_t, std::string, Vendor> nodes;
   std::uint32_t first_minor = 0;
   std::uint32_t last_minor = 0;
   bool index_is_minor = false;  // the minor is the GPU's index; otherwise every grant covers the node (`index: none`)
@@ -39,10 +50,11 @@ struct DeviceRule {
   bool operator==(const DeviceRule&) const = default;
 };
 
-// `exempt: rules:` - a user, but only in this cgroup or below it.
+// `exempt: rules:` - a user or a group's members, but only in this cgroup or below it.
 struct ExemptRule {
   std::string cgroup;
-  std::string user;  // a name or "uid:N"
+  std::string user;   // a name or "uid:N"; empty: it is for a group
+  std::string group;  // empty: it is for a user
 
   bool operator==(const ExemptRule&) const = default;
 };
@@ -61,6 +73,8 @@ struct Grants {
   std::map<std::string, std::chrono::seconds> maximum_by_group;
   bool require_reason = false;
   OnExpiry on_expiry = OnExpiry::cut;
+  std::chrono::seconds soft_grace = std::chrono::hours(24);
+  std::chrono::seconds kill_grace = std::chrono::seconds(60);
   std::vector<AutoApprove> auto_approve;
   std::chrono::seconds request_ttl = std::chrono::hours(24);
   std::uint32_t max_pending_per_user = 3;
@@ -86,6 +100,7 @@ struct Audit {
 struct Config {
   Mode gpu_mode = Mode::monitoring;
   std::vector<DeviceRule> devices;
+  bool open_telemetry = false;  // `telemetry: allow`
   std::vector<std::string> allow_cgroups{"/ds01.slice"};
   std::vector<std::string> exempt_users;
   std::vector<std::string> exempt_groups;
@@ -97,12 +112,12 @@ struct Config {
   Grants grants;
   Notices notices;
   Audit audit;
-  // Valid keys of the contract that this version reads but does not act on ("telemetry", "quota.limits"), so that the
+  // Valid keys of the contract that this version reads but does not act on ("quota.limits"), so that the
   // daemon can say so: a policy that is accepted and silently not enforced is the worst bug of all.
   std::vector<std::string> without_effect;
 };
 
-// The device rules of a configuration without a `devices:` key: NVIDIA's nodes.
+// The device rules of a configuration without a `devices:` key: the GPUs of NVIDIA, AMD and Intel.
 std::vector<DeviceRule> default_devices();
 
 // Reads and validates. A missing, unreadable or empty file, a syntax error, an unknown or repeated key, a wrong type or

@@ -15,7 +15,7 @@
 namespace ds01::config {
 namespace {
 
-using Major = std::variant<std::uint32_t, std::string>;
+using Nodes = decltype(DeviceRule::nodes);
 
 constexpr std::uint32_t kLastMajor = 4095;     // the kernel has 12 bits for a major
 constexpr std::uint32_t kLastMinor = 1048575;  // and 20 for a minor
@@ -35,14 +35,14 @@ std::unexpected<Error> stops_the_machine(const Value& value, std::string_view ma
       fmt::format("must not gate {}: it would stop the machine (memory devices and terminals are never gated)", major));
 }
 
-Result<Major> read_major_number(const Value& value) {
+Result<Nodes> read_major_number(const Value& value) {
   DS01_TRY(const auto number, number_in(1, kLastMajor)(value));
   const auto holds = [&](const Vital& vital) { return number >= vital.first_major && number <= vital.last_major; };
   if (std::ranges::any_of(kVitalMajors, holds)) return stops_the_machine(value, fmt::format("major {}", number));
   return number;
 }
 
-Result<Major> read_major(const Value& value) {
+Result<Nodes> read_major(const Value& value) {
   DS01_TRY(const auto text, value.text("a major number or a name in /proc/devices"));
   if (text.find_first_not_of("+-0123456789") == text.npos) return read_major_number(value);
   if (std::ranges::find(kVitalNames, text) != kVitalNames.end()) return stops_the_machine(value, in_quotes(text));
@@ -51,6 +51,13 @@ Result<Major> read_major(const Value& value) {
   if (odd_start || text.ends_with(' ') || text != escaped(text))
     return value.fail(fmt::format("{} is not a name in /proc/devices, such as nvidia-uvm", in_quotes(text)));
   return text;
+}
+
+Result<Nodes> read_vendor(const Value& value) {
+  constexpr std::string_view kExpected = "a PCI vendor such as 0x10de";
+  DS01_TRY(const auto text, value.text(kExpected));
+  if (const auto vendor = parse_vendor(text)) return *vendor;
+  return value.fail(fmt::format("expected {}, found {}", kExpected, in_quotes(text)));
 }
 
 Result<DeviceClass> read_class(const Value& value) {
@@ -86,24 +93,31 @@ Result<Minors> read_minors(const Value& value) {
 }
 
 Result<DeviceRule> read_rule(const Value& value) {
-  DeviceRule rule{};
-  Minors minors;
-  DS01_CHECK(read_fields(value, {{"class", into(rule.device_class, read_class), true},
-                                 {"major", into(rule.major, read_major), true},
+  DeviceClass device_class{};
+  std::optional<Nodes> major;
+  std::optional<Nodes> vendor;
+  std::optional<Minors> minors;
+  std::optional<bool> index;
+  DS01_CHECK(read_fields(value, {{"class", into(device_class, read_class), true},
+                                 {"major", into(major, read_major)},
                                  {"minors", into(minors, read_minors)},
-                                 {"index", into(rule.index_is_minor, read_index)}}));
-  rule.first_minor = minors.first;
-  rule.last_minor = minors.last;
-  rule.where = value.where();
-  return rule;
+                                 {"index", into(index, read_index)},
+                                 {"vendor", into(vendor, read_vendor)}}));
+  if (!major && !vendor) return value.fail("needs the key 'major' or 'vendor'");
+  if (major && vendor) return value.fail("has both 'major' and 'vendor'; write a rule for each");
+  if (vendor && (minors || index))
+    return value.fail(
+        "'minors' and 'index' go with 'major' only: a vendor's nodes are gated all, with the index of their GPU");
+  const auto [first, last] = minors.value_or(Minors{});
+  return DeviceRule{device_class, major ? *major : *vendor, first, last, index.value_or(false), value.where()};
 }
 
 bool overlap(const DeviceRule& a, const DeviceRule& b) {
-  return a.major == b.major && a.first_minor <= b.last_minor && b.first_minor <= a.last_minor;
+  return a.nodes == b.nodes && a.first_minor <= b.last_minor && b.first_minor <= a.last_minor;
 }
 
-DeviceRule built_in(DeviceClass device_class, Major major, Minors minors = {}, bool index_is_minor = false) {
-  return {device_class, std::move(major), minors.first, minors.last, index_is_minor, "built-in default"};
+DeviceRule built_in(DeviceClass device_class, Nodes nodes, Minors minors = {}, bool index_is_minor = false) {
+  return {device_class, std::move(nodes), minors.first, minors.last, index_is_minor, "built-in default"};
 }
 
 }  // namespace
@@ -126,18 +140,28 @@ Result<std::vector<DeviceRule>> read_devices(const Value& value) {
 // NVIDIA's first major is 195 by number: Linux has assigned it to NVIDIA (admin-guide/devices.txt) and the
 // driver asks for nothing else, while the name differs between drivers ("nvidia", "nvidia-frontend"). By number the
 // gate is closed before the module is loaded and under any name. The other majors are dynamic and known by name only;
-// they are gated whole, so that a minor that a newer driver adds is gated too.
+// they are gated whole, so that a minor that a newer driver adds is gated too. DRI nodes of all drivers share one
+// major, and a server's own graphics (its console) must stay open.
 std::vector<DeviceRule> default_devices() {
   using enum DeviceClass;
   constexpr std::uint32_t kNvidiaMajor = 195;
+  constexpr Vendor kNvidia{0x10de};
+  constexpr Vendor kAmd{0x1002};
+  constexpr Vendor kIntel{0x8086};
   return {
       built_in(gpu, kNvidiaMajor, {0, 253}, true),
       built_in(control, kNvidiaMajor, {254, 255}),  // nvidia-modeset and nvidiactl
       built_in(compute, "nvidia-uvm"),
+      built_in(compute, "nvidia-fs"),  // GPUDirect Storage
+      built_in(compute, "gdrdrv"),     // GDRCopy
       built_in(capability, "nvidia-caps"),
       built_in(capability, "nvidia-caps-imex-channels"),
       built_in(fabric, "nvidia-nvswitch"),
       built_in(fabric, "nvidia-nvlink"),
+      built_in(dri, kNvidia),
+      built_in(compute, "kfd"),  // AMD's ROCm; its DRI nodes say which GPU
+      built_in(dri, kAmd),
+      built_in(dri, kIntel),  // NPUs, too
   };
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The words of the configuration for the values of its enums.
+// The words of the configuration for the values of its enums, and for vendors.
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <utility>
 
 #include "config/config.h"
@@ -41,5 +42,13 @@ std::string_view to_string(DeviceClass device_class) { return word_for(kClasses,
 std::optional<Mode> parse_mode(std::string_view text) { return value_for(kModes, text); }
 std::optional<OnExpiry> parse_on_expiry(std::string_view text) { return value_for(kActions, text); }
 std::optional<DeviceClass> parse_device_class(std::string_view text) { return value_for(kClasses, text); }
+
+std::optional<Vendor> parse_vendor(std::string_view text) {
+  constexpr std::size_t kDigits = 4;
+  if (!text.starts_with("0x") || text.size() != 2 + kDigits) return std::nullopt;
+  Vendor vendor{};
+  const auto [end, error] = std::from_chars(text.data() + 2, text.data() + text.size(), vendor.id, 16);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(vendor) : std::nullopt;
+}
 
 }  // namespace ds01::config

@@ -37,6 +37,7 @@ class Api {
     const holders::Source& source;  // what the kernel says of other processes
     std::filesystem::path proc;
     WallTime started;
+    std::function<void(const grants::Grant&)> on_revoked;
     std::function<void()> on_change;  // a grant, a request or the mode changed: timers may be due earlier
   };
   explicit Api(Deps deps) : deps_(std::move(deps)) {}

@@ -68,6 +68,7 @@ Api::Reply Api::delete_grant(const Call& call) {
   const auto before = deps_.grants.find(call.rest);
   DS01_TRY(const auto grant, deps_.grants.revoke(call.rest, call.caller.actor, text_of(call.query, "reason")));
   deps_.trail.revoked(grant);
+  deps_.on_revoked(grant);
   // The uid of a suspended grant may be somebody else's by now, whom it does not concern.
   if (before && before->state == grants::State::active) deps_.announcer.ended(grant);
   deps_.on_change();

@@ -95,6 +95,20 @@ Result<std::string> parse_gpus(const json::value* value) {
   return fmt::format("{}", fmt::join(parts, ","));
 }
 
+// "none", "nvidia-cap30,nvidia-cap31", or a list of names.
+Result<std::string> parse_caps(const json::value* value) {
+  constexpr std::string_view kExpected = "\"none\" or a list of names such as nvidia-cap30";
+  if (value == nullptr) return "none";
+  if (value->is_string()) return std::string(value->as_string());
+  if (!value->is_array()) return Body::wrong("caps", kExpected);
+  std::vector<std::string> names;
+  for (const auto& entry : value->as_array()) {
+    if (!entry.is_string() || entry.as_string().find(',') != json::string::npos) return Body::wrong("caps", kExpected);
+    names.emplace_back(entry.as_string());
+  }
+  return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ","));
+}
+
 Status parse_end(Body& body, grants::GrantRequest& request) {
   DS01_TRY(const auto duration, body.seconds("duration_s"));
   DS01_TRY(const auto until, body.text("expires_at"));
@@ -119,6 +133,7 @@ Result<grants::GrantRequest> parse_grant_request(std::string_view text) {
   request.subject = *std::move(subject);
   DS01_CHECK(parse_end(body, request));
   DS01_TRY(request.gpus, parse_gpus(body.take("gpus")));
+  DS01_TRY(request.caps, parse_caps(body.take("caps")));
   DS01_TRY(const auto reason, body.text("reason"));
   request.reason = reason.value_or("");
   DS01_TRY(const auto on_expiry, body.text("on_expiry"));

@@ -14,7 +14,8 @@
 
 namespace ds01::control {
 
-// POST /v1/grants: {"subject", "duration_s" | "expires_at" | "permanent", "gpus", "reason", "on_expiry", "dry_run"}.
+// POST /v1/grants: {"subject", "duration_s" | "expires_at" | "permanent", "gpus", "caps", "reason", "on_expiry",
+// "dry_run"}.
 Result<grants::GrantRequest> parse_grant_request(std::string_view body);
 
 // POST /v1/grants/{id}/extend: {"duration_s"}.

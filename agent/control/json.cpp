@@ -58,7 +58,7 @@ object to_json(const grants::Grant& grant, const Clock& clock) {
   object out{{"id", grant.id()},
              {"subject", subject_json(grant.subject)},
              {"gpus", gpus_json(grant)},
-             {"caps", json::array()},
+             {"caps", json::array(grant.caps.begin(), grant.caps.end())},
              {"created_at", format_utc(grant.created)},
              {"expires_at", nullptr},
              {"remaining_s", nullptr},

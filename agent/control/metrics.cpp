@@ -27,8 +27,7 @@ std::string decisions(const std::vector<kernel::Count>& counts) {
   for (const auto& [key, value] : sums)
     text += fmt::format("ds01_decisions_total{{class=\"{}\",hook=\"{}\",verdict=\"{}\"}} {}\n",
                         devices::class_name(std::get<0>(key)), devices::hook_name(std::get<1>(key)),
-                        kVerdicts[std::get<2>(key)],
-                        value);
+                        kVerdicts[std::get<2>(key)], value);
   return text;
 }
 

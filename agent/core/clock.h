@@ -30,9 +30,11 @@ class Clock {
   // Names this boot: times on the boot clock of another one mean nothing. Empty if the system does not tell.
   virtual std::string boot_id() const = 0;
 
+  // How far the wall clock is ahead, both read as if at once: what holds this thread up in between does not count.
+  std::chrono::nanoseconds wall_minus_boot() const;
   // The wall-clock time of a moment on the boot clock, by the clocks as they stand now, and back.
-  WallTime to_wall(BootTime t) const { return wall() + (t - boot()); }
-  BootTime to_boot(WallTime t) const { return boot() + (t - wall()); }
+  WallTime to_wall(BootTime t) const { return WallTime(t.time_since_epoch() + wall_minus_boot()); }
+  BootTime to_boot(WallTime t) const { return BootTime(t.time_since_epoch() - wall_minus_boot()); }
 };
 
 class SystemClock final : public Clock {

@@ -5,6 +5,7 @@
 namespace ds01::paths {
 
 inline constexpr const char* kProc = "/proc";
+inline constexpr const char* kSys = "/sys";
 inline constexpr const char* kMounts = "/proc/self/mounts";
 inline constexpr const char* kCgroups = "/sys/fs/cgroup";  // the v2 hierarchy, or on hybrid hosts the folder it is in
 inline constexpr const char* kLsmList = "/sys/kernel/security/lsm";

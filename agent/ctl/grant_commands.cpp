@@ -15,7 +15,7 @@ namespace json = boost::json;
 constexpr auto kSubject = "user name, uid:N, cgroup:/path, or the grant's id";
 
 struct GrantOptions {
-  std::string subject, duration, until, gpus = "all", reason, on_expiry;
+  std::string subject, duration, until, gpus = "all", caps, reason, on_expiry;
   bool dry_run = false;
 };
 
@@ -24,6 +24,7 @@ void declare_grant(CLI::App& command, GrantOptions& o) {
   command.add_option("duration", o.duration, "how long (90m, 1d12h) or 'permanent'; default: as configured");
   command.add_option("--until", o.until, "when it ends: RFC 3339, or YYYY-MM-DD[ HH:MM] in local time");
   command.add_option("--gpus", o.gpus, "all, indices (0,2) or UUIDs");
+  command.add_option("--caps", o.caps, "capability nodes: nvidia-cap30, imex-channel0, mig/gpu0/gi1/access");
   command.add_option("--reason", o.reason, "why; kept in the log");
   command.add_option("--on-expiry", o.on_expiry, "soft, cut or kill")->check(CLI::IsMember({"soft", "cut", "kill"}));
   command.add_flag("--dry-run", o.dry_run, "check, and show what would be granted");
@@ -31,6 +32,7 @@ void declare_grant(CLI::App& command, GrantOptions& o) {
 
 Result<json::object> grant_body(const GrantOptions& options) {
   json::object body{{"subject", options.subject}, {"gpus", options.gpus}};
+  if (!options.caps.empty()) body["caps"] = options.caps;
   if (!options.reason.empty()) body["reason"] = options.reason;
   if (!options.on_expiry.empty()) body["on_expiry"] = options.on_expiry;
   if (options.dry_run) body["dry_run"] = true;

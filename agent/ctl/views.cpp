@@ -41,9 +41,24 @@ std::string gpus_of(const json::value& grant) {
   return fmt::format("{}", fmt::join(indices, ","));
 }
 
+std::string caps_of(const json::value& grant) {
+  std::vector<std::string> names;
+  if (const auto* caps = at(grant, "caps").if_array())
+    for (const auto& cap : *caps)
+      if (cap.is_string()) names.push_back(harmless(std::string(cap.as_string())));
+  return fmt::format("{}", fmt::join(names, ","));
+}
+
 std::string scope_of(const json::value& holder) {
   const auto gpus = gpus_of(holder);
-  return gpus == "all" ? "all GPUs" : "GPU " + gpus;
+  const auto caps = caps_of(holder);
+  return (gpus == "all" ? "all GPUs" : "GPU " + gpus) + (caps.empty() ? "" : " and " + caps);
+}
+
+// The same for a column.
+std::string short_scope_of(const json::value& grant) {
+  const auto caps = caps_of(grant);
+  return gpus_of(grant) + (caps.empty() ? "" : "," + caps);
 }
 
 std::string span_of(const json::value& value, std::string_view key) {
@@ -86,7 +101,7 @@ std::string waiting_line(const json::value& status) {
 std::string grants_view(const json::array& grants, const TableStyle& style) {
   Table table{{"ID", "SUBJECT", "GPUS", "LEFT", "ENDS", "BY", "REASON"}, {}, 6};
   for (const auto& grant : grants)
-    table.rows.push_back({text(grant, "id"), subject_of(grant), gpus_of(grant), state_of(grant),
+    table.rows.push_back({text(grant, "id"), subject_of(grant), short_scope_of(grant), state_of(grant),
                           text(grant, "expires_at"), text(at(grant, "granted_by"), "name"), text(grant, "reason")});
   auto out = render(table, style);
   if (style.legend) out += footer(grants.size(), "grant");
@@ -110,7 +125,7 @@ std::string history_view(const json::array& grants, const TableStyle& style) {
     auto how = text(grant, "how");
     if (at(grant, "ended_by").is_object()) how += " by " + text(at(grant, "ended_by"), "name");
     if (const auto why = text(grant, "end_reason"); !why.empty() && why != "-") how += ": " + why;
-    table.rows.push_back({text(grant, "id"), subject_of(grant), gpus_of(grant), text(grant, "created_at"),
+    table.rows.push_back({text(grant, "id"), subject_of(grant), short_scope_of(grant), text(grant, "created_at"),
                           span_of(grant, "lasted_s"), text(grant, "ended_at"), how,
                           text(at(grant, "granted_by"), "name"), text(grant, "reason")});
   }

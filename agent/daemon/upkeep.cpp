@@ -11,17 +11,18 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kBatch = 100;
-constexpr auto kRetry = 1s;  // after a failure of the store or the kernel map
+constexpr auto kSecondLook = 5s;  // for an account that was not there
+constexpr auto kRetry = 1s;       // after a failure of the store or the kernel map
 
 }  // namespace
 
 Upkeep::Upkeep(Deps deps) : deps_(deps), due_(deps.io), accounts_(deps.io), daily_(deps.io) {}
 
 std::optional<BootTime> Upkeep::next_due() const {
-  const auto grants = deps_.grants.next_due();
-  const auto requests = deps_.requests.next_lapse();
-  if (!grants || !requests) return grants ? grants : requests;
-  return std::min(*grants, *requests);
+  std::optional<BootTime> first;
+  for (const auto& due : {deps_.grants.next_due(), deps_.requests.next_lapse(), deps_.killer.next_due()})
+    if (due) first = std::min(*due, first.value_or(*due));
+  return first;
 }
 
 void Upkeep::rearm() { arm(0s); }
@@ -44,6 +45,7 @@ bool Upkeep::work_or_complain() {
   Status done = end_grants(worked);
   if (done) done = warn(worked);
   if (done) done = lapse_requests(worked);
+  if (done) done = deps_.killer.work();
   const std::string complaint = done ? "" : done.error().message;
   if (complaint != complaint_ && !complaint.empty())
     log::error(fmt::format("{}; what has ended is denied all the same, and will be tidied up later", complaint));
@@ -51,34 +53,42 @@ bool Upkeep::work_or_complain() {
   return worked && done;
 }
 
-template <class Batch, class Record, class Announce>
-Status Upkeep::handle(const Batch& batch, bool& worked, Record record, Announce announce) {
-  if (!batch) return std::unexpected(batch.error());
-  if (batch->empty()) return {};
-  worked = true;
-  for (const auto& item : *batch) record(item);
-  return deps_.database.transaction([&]() -> Status {
-    for (const auto& item : *batch) announce(item);
-    return {};
-  });
+// Who is told of an end is told in the transaction that stores it: a notice is not lost, whatever happens in between.
+Status Upkeep::end_grants(bool& worked) {
+  DS01_TRY(const auto ended, deps_.grants.expire(kBatch, [&](const std::vector<grants::Grant>& grants) {
+    // Whoever has the uid of a suspended one is somebody else, and is told nothing.
+    for (const auto& grant : grants)
+      if (grant.end_reason.empty()) deps_.announcer.ended(grant);
+  }));
+  for (const auto& grant : ended) {
+    deps_.trail.expired(grant);
+    act_on_end(grant);
+  }
+  worked = worked || !ended.empty();
+  return deps_.grants.release();
 }
 
-Status Upkeep::end_grants(bool& worked) {
-  return handle(
-      deps_.grants.expire(kBatch), worked, [&](const grants::Grant& grant) { deps_.trail.expired(grant); },
-      [&](const grants::Grant& grant) { deps_.announcer.ended(grant); });
+void Upkeep::act_on_end(const grants::Grant& grant) {
+  if (grant.on_expiry != config::OnExpiry::kill) return;
+  if (const auto acted = deps_.killer.end(grant); !acted)
+    log::error(fmt::format("ending the processes of {}: {}", grant.id(), acted.error().message));
 }
 
 Status Upkeep::warn(bool& worked) {
-  return handle(
-      deps_.grants.warn(kBatch), worked, [](const grants::Grant&) {},
-      [&](const grants::Grant& grant) { deps_.announcer.ending(grant); });
+  DS01_TRY(const auto warned, deps_.grants.warn(kBatch, [&](const std::vector<grants::Grant>& grants) {
+    for (const auto& grant : grants) deps_.announcer.ending(grant);
+  }));
+  worked = worked || !warned.empty();
+  return {};
 }
 
 Status Upkeep::lapse_requests(bool& worked) {
-  return handle(
-      deps_.requests.lapse(kBatch), worked, [&](const grants::Request& request) { deps_.trail.answered(request); },
-      [&](const grants::Request& request) { deps_.announcer.lapsed(request); });
+  DS01_TRY(const auto lapsed, deps_.requests.lapse(kBatch, [&](const std::vector<grants::Request>& requests) {
+    for (const auto& request : requests) deps_.announcer.lapsed(request);
+  }));
+  for (const auto& request : lapsed) deps_.trail.answered(request);
+  worked = worked || !lapsed.empty();
+  return {};
 }
 
 void Upkeep::report(const std::vector<grants::AccountChange>& changes) {
@@ -105,11 +115,10 @@ void Upkeep::check_next_accounts() {
     report(*changes);
     rearm();
   }
-  if (!changes || accounts_cursor_ == 0) {
-    checking_accounts_ = false;
-    return;
-  }
-  accounts_.expires_after(0s);
+  const bool over = !changes || accounts_cursor_ == 0;
+  checking_accounts_ = !over;
+  if (over && !deps_.grants.misses_accounts()) return;
+  accounts_.expires_after(over ? BootClock::duration(kSecondLook) : 0s);
   accounts_.async_wait([this](boost::system::error_code error) {
     if (!error) check_next_accounts();
   });

@@ -10,6 +10,7 @@
 #include "audit/trail.h"
 #include "grants/requests.h"
 #include "grants/service.h"
+#include "killer/killer.h"
 #include "notify/announcer.h"
 #include "notify/notifier.h"
 
@@ -20,13 +21,13 @@ class Upkeep {
   struct Deps {
     boost::asio::io_context& io;
     const Clock& clock;
-    database::Database& database;
     grants::Service& grants;
     grants::Store& store;
     grants::Requests& requests;
     notify::Notifier& notifier;
     notify::Announcer& announcer;
     audit::Trail& trail;
+    killer::Killer& killer;
   };
   explicit Upkeep(Deps deps);
 
@@ -35,6 +36,8 @@ class Upkeep {
   // Accounts may have changed.
   void check_accounts();
   void report(const std::vector<grants::AccountChange>& changes);
+  // A grant is over: acts on the processes that still hold a device, where it says so.
+  void act_on_end(const grants::Grant& grant);
   // Records that nobody needs any more; now and once a day.
   void forget_old();
 
@@ -42,9 +45,6 @@ class Upkeep {
   std::optional<BootTime> next_due() const;
   void arm(BootClock::duration at_least);
   bool work_or_complain();
-  // Writes a batch to the audit trail, then tells the people concerned, in one transaction.
-  template <class Batch, class Record, class Announce>
-  Status handle(const Batch& batch, bool& worked, Record record, Announce announce);
   Status end_grants(bool& worked);
   Status warn(bool& worked);
   Status lapse_requests(bool& worked);

@@ -88,7 +88,11 @@ CREATE TABLE facts (
 );
 )sql";
 
-constexpr std::array kSchema{kFirst};
+constexpr const char* kCaps = R"sql(
+ALTER TABLE grants ADD COLUMN caps TEXT NOT NULL DEFAULT '';  -- names of capability nodes, separated by commas
+)sql";
+
+constexpr std::array kSchema{kFirst, kCaps};
 
 }  // namespace
 

@@ -1,25 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which device numbers are gated, as which class: the configuration's device rules against /proc/devices.
-// Pure but for the two readers, which take their root as an argument.
+// Which device numbers are gated, as which class: the configuration's device rules against what the machine has. Pure.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "config/config.h"
 #include "core/result.h"
+#include "devices/machine.h"
 
 namespace ds01::devices {
-
-// Names in /proc/devices' character section, and their majors. One name may stand there more than once.
-using Majors = std::multimap<std::string, std::uint32_t, std::less<>>;
-
-// Parses the text of /proc/devices; block devices are left out. A name is everything up to the end of the line.
-Majors parse_majors(std::string_view text);
 
 // A run of minors of one major that is gated as one class.
 struct DeviceRange {
@@ -28,22 +20,30 @@ struct DeviceRange {
   std::uint32_t last_minor;
   config::DeviceClass device_class;
   bool index_is_minor;
+  std::optional<std::uint32_t> index = {};  // of the one GPU that all of it belongs to
+  std::uint16_t cap_family = 0;             // enum ds01_cap_family; 0: no grant can name it
 
   bool operator==(const DeviceRange&) const = default;
 };
 
-// The rules whose major is known now. A rule by a name that is not registered yields nothing: no such device can be
-// opened until its driver registers, and then this is called again. A name that is registered for one of the majors
-// whose gating would stop the machine is an error.
-Result<std::vector<DeviceRange>> resolve(const std::vector<config::DeviceRule>& rules, const Majors& majors);
+// A driver whose devices are to be gated whole, as one class, from when it registers on.
+struct Driver {
+  std::string name;  // in /proc/devices
+  config::DeviceClass device_class;
+  std::uint16_t cap_family = 0;
 
-struct Gpu {
-  std::uint32_t index;
-  std::string uuid;  // "GPU-…"; empty if the driver does not tell
+  bool operator==(const Driver&) const = default;
 };
 
-// The GPUs that the NVIDIA driver lists below `proc`/driver/nvidia/gpus, by index; none without the driver.
-std::vector<Gpu> list_gpus(const std::filesystem::path& proc);
+struct Gated {
+  std::vector<DeviceRange> ranges;
+  std::vector<Driver> drivers;
+};
+
+// The rules against what the machine has now. Rules by a name that is not registered yield no range, as no such device
+// can be opened, but a driver to wait for; and so do rules for all minors of one that is, which may be loaded anew. A
+// name that is registered for one of the majors whose gating would stop the machine is an error.
+Result<Gated> resolve(const std::vector<config::DeviceRule>& rules, const Machine& machine);
 
 // "open", "ioctl", "kill": what a hook is called in messages and JSON.
 std::string hook_name(std::uint16_t hook);

@@ -36,10 +36,10 @@ std::string Subject::display() const {
 }
 
 std::string Grant::scope() const {
-  if (!gpus) return "all GPUs";
   std::vector<std::uint32_t> indices;
-  for (const auto& gpu : *gpus) indices.push_back(gpu.index);
-  return fmt::format("GPU {}", fmt::join(indices, ", "));
+  for (const auto& gpu : gpus.value_or(std::vector<devices::Gpu>{})) indices.push_back(gpu.index);
+  auto text = gpus ? fmt::format("GPU {}", fmt::join(indices, ", ")) : "all GPUs";
+  return caps.empty() ? text : fmt::format("{} and {}", text, fmt::join(caps, ", "));
 }
 
 }  // namespace ds01::grants

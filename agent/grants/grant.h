@@ -45,6 +45,7 @@ struct Grant {
   std::uint64_t number = 0;  // "g-NUMBER"
   Subject subject;
   std::optional<std::vector<devices::Gpu>> gpus;  // none: all of them
+  std::vector<std::string> caps;                  // capability nodes, as devices::cap_name() gives them
   WallTime created;
   End end;                                     // the kernel compares with the same moment on the same clock
   std::chrono::seconds term{0};                // how long it was when its end was last set; 0: permanent
@@ -59,7 +60,7 @@ struct Grant {
   std::string end_reason;
 
   std::string id() const { return "g-" + std::to_string(number); }
-  std::string scope() const;  // "all GPUs", "GPU 0, 2"
+  std::string scope() const;  // "all GPUs", "GPU 0, 2 and nvidia-cap30"
   // Active or suspended: not over.
   bool is_living() const { return state == State::active || state == State::suspended; }
 };

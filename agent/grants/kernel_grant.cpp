@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "devices/caps.h"
+
 namespace ds01::grants {
 namespace {
 
@@ -15,6 +17,13 @@ void set_end(ds01_grant& value, const End& end) {
     value.ends = static_cast<std::uint64_t>(wall->time_since_epoch().count());
     value.clock = DS01_WALL_CLOCK;
   }
+}
+
+// A name that this build cannot read is a grant of less than was meant, never of more.
+void set_caps(ds01_grant& value, const std::vector<std::string>& names) {
+  std::size_t next = 0;
+  for (const auto& name : names)
+    if (const auto cap = devices::parse_cap(name); cap && next < DS01_GRANT_CAPS) value.caps[next++] = *cap;
 }
 
 }  // namespace
@@ -33,12 +42,14 @@ KernelGrant kernel_grant(const Grant& grant) {
   if (!grant.gpus) std::ranges::fill(out.value.gpus, ~__u64{0});
   for (const auto& gpu : grant.gpus.value_or(std::vector<devices::Gpu>{}))
     out.value.gpus[gpu.index / 64] |= __u64{1} << (gpu.index % 64);
+  set_caps(out.value, grant.caps);
   return out;
 }
 
 bool same_value(const KernelGrant& a, const KernelGrant& b) {
   return a.value.ends == b.value.ends && a.value.clock == b.value.clock && a.value.number == b.value.number &&
-         std::ranges::equal(a.value.gpus, b.value.gpus);
+         a.value.soft_grace == b.value.soft_grace && std::ranges::equal(a.value.gpus, b.value.gpus) &&
+         std::ranges::equal(a.value.caps, b.value.caps);
 }
 
 bool belongs_in_kernel(const Grant& grant) {

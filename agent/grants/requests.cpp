@@ -22,6 +22,11 @@ GrantRequest grant_request(const Request& request) {
   return wanted;
 }
 
+// What stands for the person who granted, where a rule of the configuration did.
+constexpr std::string_view kRule = "auto-approval (";
+
+bool is_rule(const Actor& actor) { return actor.uid == 0 && actor.name.starts_with(kRule); }
+
 Request answered(Request request, RequestState state, WallTime when, std::optional<Actor> by) {
   request.state = state;
   request.decided = when;
@@ -93,14 +98,26 @@ std::unexpected<Error> Requests::already_longer(uid_t uid) const {
 std::optional<std::string> Requests::approving_group(const Request& request) const {
   for (const auto& rule : settings_.auto_approve) {
     if (request.duration > rule.up_to) continue;
-    const auto members = deps_.users.members_of(rule.group);
-    if (members && members->contains(request.who.uid)) return rule.group;
+    const auto member = deps_.users.is_member(request.who.uid, rule.group);
+    if (member && *member) return rule.group;
   }
   return std::nullopt;
 }
 
+// A rule neither replaces what the user has, nor makes one grant after the other of its short ones: after each the user
+// waits as long as it lasted, or for an admin.
+bool Requests::may_be_automatic(uid_t uid) const {
+  if (deps_.service.living_for_uid(uid) != nullptr) return false;
+  const auto last = deps_.service.history(uid, std::nullopt, 1, 0);
+  if (!last) return false;
+  if (last->grants.empty() || !is_rule(last->grants.front().granted_by)) return true;
+  const auto& grant = last->grants.front();
+  const auto ended = grant.ended.value_or(grant.created);
+  return deps_.clock.wall() >= ended + (ended - grant.created);
+}
+
 Result<Request> Requests::approve_by_rule(Request request, const std::string& group) {
-  const Actor rule{0, fmt::format("auto-approval ({})", group), std::nullopt};
+  const Actor rule{0, fmt::format("{}{})", kRule, group), std::nullopt};
   request = answered(std::move(request), RequestState::approved, deps_.clock.wall(), std::nullopt);
   const Along along{[&](const Grant& grant) {
                       request.grant = grant.number;
@@ -119,7 +136,7 @@ Result<Request> Requests::ask(const Ask& ask, const Actor& who) {
   request.gpus = ask.gpus;
   request.reason = ask.reason;
   request.created = deps_.clock.wall();
-  request.lapses = request.created + settings_.request_ttl;
+  request.lapses = deps_.clock.boot() + settings_.request_ttl;
   auto wanted = grant_request(request);
   wanted.end = ask.duration ? AskedEnd(*ask.duration) : AskedEnd();
   wanted.dry_run = true;
@@ -131,7 +148,8 @@ Result<Request> Requests::ask(const Ask& ask, const Actor& who) {
                 fmt::format("uid {} has no account: an admin can grant it directly, as uid:{}", who.uid, who.uid));
   request.who.name = checked->subject.name;
   request.duration = checked->term;
-  if (const auto group = approving_group(request)) return approve_by_rule(std::move(request), *group);
+  if (may_be_automatic(who.uid))
+    if (const auto group = approving_group(request)) return approve_by_rule(std::move(request), *group);
   DS01_CHECK(deps_.store.add(request));
   remember(request);
   return request;
@@ -217,13 +235,14 @@ Result<Requests::Page> Requests::list(bool all, std::optional<uid_t> uid, std::s
 
 std::optional<BootTime> Requests::next_lapse() const { return lapses_.next(deps_.clock); }
 
-Result<std::vector<Request>> Requests::lapse(std::size_t limit) {
+Result<std::vector<Request>> Requests::lapse(std::size_t limit, const Together<Request>& together) {
   std::vector<Request> lapsed;
   for (const auto number : lapses_.due(deps_.clock, limit))
     lapsed.push_back(answered(pending_.at(number), RequestState::lapsed, deps_.clock.wall(), std::nullopt));
   if (lapsed.empty()) return lapsed;
   const auto stored = deps_.store.transaction([&]() -> Status {
     for (const auto& request : lapsed) DS01_CHECK(deps_.store.save(request));
+    if (together) together(lapsed);
     return {};
   });
   if (!stored) return std::unexpected(stored.error());

@@ -61,12 +61,13 @@ class Requests {
   std::size_t pending_count(std::optional<uid_t> uid = std::nullopt) const;
 
   std::optional<BootTime> next_lapse() const;
-  // At most `limit` pending requests whose time is over.
-  Result<std::vector<Request>> lapse(std::size_t limit);
+  // At most `limit` pending requests whose time is over; `together` as of Service::expire().
+  Result<std::vector<Request>> lapse(std::size_t limit, const Together<Request>& together = {});
 
  private:
   Status check_pending(uid_t uid) const;
   std::unexpected<Error> already_longer(uid_t uid) const;
+  bool may_be_automatic(uid_t uid) const;
   std::optional<std::string> approving_group(const Request& request) const;
   Result<Request> approve_by_rule(Request request, const std::string& group);
   Result<const Request*> find_pending(const std::string& id) const;

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include <fmt/format.h>
 
 #include "core/files.h"
 #include "core/text.h"
+#include "ds01/abi.h"
 
 namespace ds01::grants {
 namespace {
@@ -34,6 +36,20 @@ Result<devices::Gpu> pick_gpu(std::string_view text, const std::vector<devices::
     return fail(ErrorCode::invalid,
                 fmt::format("{} is not a GPU: give 'all', indices (0,2) or UUIDs (GPU-…)", in_quotes(text)));
   return fail(ErrorCode::invalid, fmt::format("this host has no GPU {}: see nvidia-smi -L", escaped(text)));
+}
+
+Result<std::uint32_t> pick_cap(std::string_view text, const devices::CapNames& known) {
+  if (const auto cap = devices::parse_cap(text)) return *cap;
+  if (text.find('/') == text.npos)
+    return fail(ErrorCode::invalid, fmt::format("{} is not a capability node: give nvidia-capN, imex-channelN or the "
+                                                "driver's name of one (mig/gpu0/gi1/access)",
+                                                in_quotes(text)));
+  const auto found = known.find(text);
+  if (found == known.end())
+    return fail(ErrorCode::invalid, fmt::format("the driver has no capability {}: what mig/… may be stands in "
+                                                "mig-minors in the folder /proc/driver/nvidia-caps, and so on",
+                                                in_quotes(text)));
+  return DS01_DEV(DS01_CAPS_NVIDIA, found->second);
 }
 
 }  // namespace
@@ -87,16 +103,32 @@ Result<std::optional<std::vector<devices::Gpu>>> Resolver::gpus(const std::strin
   return gpus;
 }
 
+Result<std::vector<std::string>> Resolver::caps(const std::string& list) const {
+  std::vector<std::string> names;
+  if (list == "none") return names;
+  const auto known = deps_.list_caps();
+  std::set<std::uint32_t> caps;
+  for (const auto text : split(list, ',')) {
+    DS01_TRY(const auto cap, pick_cap(text, known));
+    caps.insert(cap);
+  }
+  if (caps.empty()) return fail(ErrorCode::invalid, "no capability node given: give 'none' or names (nvidia-cap30)");
+  if (caps.size() > DS01_GRANT_CAPS)
+    return fail(ErrorCode::invalid,
+                fmt::format("{} capability nodes, and a grant takes {}", caps.size(), DS01_GRANT_CAPS));
+  for (const auto cap : caps) names.push_back(devices::cap_name(cap));
+  return names;
+}
+
 // The smallest maximum among the user's groups; the general one where no group of theirs has one.
 Result<Resolver::Maximum> Resolver::maximum_for(const Subject& subject) const {
   std::optional<Maximum> own;
   const Maximum general{settings_.maximum, "grants.maximum"};
   if (subject.kind != Subject::Kind::user) return general;
   for (const auto& [group, maximum] : settings_.maximum_by_group) {
-    const auto members = deps_.users.members_of(group);
-    if (!members && members.error().code != ErrorCode::not_found) return std::unexpected(members.error());
-    if (members && members->contains(subject.uid) && (!own || maximum < own->length))
-      own = {maximum, "grants.maximum_by_group." + group};
+    const auto member = deps_.users.is_member(subject.uid, group);
+    if (!member && member.error().code != ErrorCode::not_found) return std::unexpected(member.error());
+    if (member && *member && (!own || maximum < own->length)) own = {maximum, "grants.maximum_by_group." + group};
   }
   return own.value_or(general);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/deadline.h"
+#include "devices/caps.h"
 #include "grants/grant.h"
 #include "identity/cgroups.h"
 #include "identity/users.h"
@@ -33,6 +34,7 @@ class Resolver {
     const identity::Users& users;
     const identity::Cgroups& cgroups;
     std::function<std::vector<devices::Gpu>()> list_gpus;
+    std::function<devices::CapNames()> list_caps;
   };
   Resolver(Deps deps, config::Grants settings) : deps_(std::move(deps)), settings_(std::move(settings)) {}
 
@@ -44,6 +46,9 @@ class Resolver {
   Result<Subject> subject(const std::string& text) const;
   // "all" (none), indices or UUIDs.
   Result<std::optional<std::vector<devices::Gpu>>> gpus(const std::string& list) const;
+  // "none", or names: "nvidia-cap30", "imex-channel0", or as the driver lists them ("mig/gpu0/gi1/access"). Each once,
+  // as devices::cap_name() gives it.
+  Result<std::vector<std::string>> caps(const std::string& list) const;
 
   struct Span {
     End end;

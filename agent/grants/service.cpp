@@ -41,7 +41,7 @@ std::unexpected<Error> both_failed(const Error& kernel, const Error& store) {
 
 Service::Service(Deps deps, config::Grants settings, Leads leads)
     : deps_(std::move(deps)),
-      resolver_({deps_.clock, deps_.users, deps_.cgroups, deps_.list_gpus}, std::move(settings)),
+      resolver_({deps_.clock, deps_.users, deps_.cgroups, deps_.list_gpus, deps_.list_caps}, std::move(settings)),
       living_(std::move(leads)),
       unusable_(Error{ErrorCode::system, "the grants have not been read from the store yet: try again"}) {}
 
@@ -71,6 +71,7 @@ Result<Service::Change> Service::plan(const GrantRequest& request, const Actor& 
   auto& grant = change.grant;
   DS01_TRY(grant.subject, resolver_.subject(request.subject));
   DS01_TRY(grant.gpus, resolver_.gpus(request.gpus));
+  DS01_TRY(grant.caps, resolver_.caps(request.caps));
   DS01_TRY(const auto span, resolver_.end(request.end, grant.subject));
   if (resolver_.settings().require_reason && request.reason.empty())
     return fail(ErrorCode::invalid, "a reason is required here: add --reason TEXT");
@@ -135,13 +136,14 @@ Status Service::undo_change(const Change& change, const Along& along) {
 }
 
 Status Service::put_in_kernel(const Change& change) {
-  const auto entry = kernel_grant(change.grant);
+  const auto entry = entry_of(change.grant);
   // A cgroup that was made anew under the same path. The old one is gone, so nobody misses its entry.
   if (change.before && belongs_in_kernel(*change.before)) {
     const auto old = kernel_subject(change.before->subject);
     if (subject_key(old) != subject_key(entry.subject)) DS01_CHECK(deps_.kernel.erase(std::span(&old, 1)));
   }
   if (!belongs_in_kernel(change.grant)) return {};
+  lingering_.erase(subject_key(entry.subject));
   return deps_.kernel.put(std::span(&entry, 1));
 }
 
@@ -215,10 +217,11 @@ const Grant* Service::living_for_uid(uid_t uid) const { return living_.of_uid(ui
 Status Service::end_in_kernel(const Grant& grant) {
   if (!belongs_in_kernel(grant)) return {};
   const auto subject = kernel_subject(grant.subject);
-  auto status = deps_.kernel.erase(std::span(&subject, 1));
+  const auto rest = lingering(grant, deps_.clock.boot());
+  auto status = rest ? linger({*rest}) : deps_.kernel.erase(std::span(&subject, 1));
   if (status) status = deps_.kernel.settle();
   if (status) return status;
-  const auto entry = kernel_grant(grant);
+  const auto entry = entry_of(grant);
   (void)deps_.kernel.put(std::span(&entry, 1));  // as it was; where that fails too, sync() repairs it
   return status;
 }
@@ -240,26 +243,68 @@ Result<Grant> Service::revoke(const std::string& subject_or_id, const Actor& act
   return grant;
 }
 
-Result<std::vector<Grant>> Service::expire(std::size_t limit) {
+// The kernel denies what has ended, so it may go there first. Left there, an end on the wall clock would come to life
+// again with a clock that is set back.
+Result<std::vector<Grant>> Service::expire(std::size_t limit, const Together<Grant>& together) {
   DS01_CHECK(usable());
-  std::vector<Grant> before;
   std::vector<Grant> expired;
   std::vector<ds01_subject> subjects;
+  std::vector<Lingering> soft;
   const auto now = deps_.clock.wall();
   for (const auto number : living_.ends().due(deps_.clock, limit)) {
-    before.push_back(*living_.find(number));
-    const auto end = on_wall(before.back().end, deps_.clock).value_or(now);
-    expired.push_back(over(before.back(), State::expired, std::min(end, now), std::nullopt, ""));
-    if (belongs_in_kernel(before.back())) subjects.push_back(kernel_subject(before.back().subject));
+    const auto& before = *living_.find(number);
+    const auto end = std::min(on_wall(before.end, deps_.clock).value_or(now), now);
+    const auto* reason = before.state == State::suspended ? "account changed" : "";
+    expired.push_back(over(before, State::expired, end, std::nullopt, reason));
+    if (!belongs_in_kernel(before)) continue;
+    const auto rest = lingering(before, deps_.clock.to_boot(end));
+    if (rest)
+      soft.push_back(*rest);
+    else
+      subjects.push_back(kernel_subject(before.subject));
   }
   if (expired.empty()) return expired;
-  DS01_CHECK(save_all(expired));
-  // The kernel denies these since their end. Left there, an end on the wall clock would come to life again with a clock
-  // that is set back.
-  auto erased = deps_.kernel.erase(subjects);
-  if (!erased && save_all(before)) return std::unexpected(std::move(erased).error());
+  DS01_CHECK(deps_.kernel.erase(subjects));
+  DS01_CHECK(linger(soft));
+  DS01_CHECK(save_all(expired, together));
   for (const auto& grant : expired) living_.remove(grant.number);
   return expired;
+}
+
+// ---- soft ends
+
+KernelGrant Service::entry_of(const Grant& grant) const {
+  auto entry = kernel_grant(grant);
+  if (grant.on_expiry == config::OnExpiry::soft)
+    entry.value.soft_grace = static_cast<std::uint64_t>(nanoseconds(resolver_.settings().soft_grace).count());
+  return entry;
+}
+
+// What stays in the kernel of a grant that has ended at `end`: none if nothing does.
+std::optional<Service::Lingering> Service::lingering(const Grant& before, BootTime end) const {
+  Lingering rest{entry_of(before), end + resolver_.settings().soft_grace};
+  if (rest.entry.value.soft_grace == 0 || rest.until <= deps_.clock.boot()) return std::nullopt;
+  rest.entry.value.ends = static_cast<std::uint64_t>(end.time_since_epoch().count());
+  rest.entry.value.clock = DS01_BOOT_CLOCK;
+  return rest;
+}
+
+Status Service::linger(const std::vector<Lingering>& grants) {
+  std::vector<KernelGrant> entries;
+  for (const auto& grant : grants) entries.push_back(grant.entry);
+  if (entries.empty()) return {};
+  DS01_CHECK(deps_.kernel.put(entries));
+  for (const auto& grant : grants) lingering_[subject_key(grant.entry.subject)] = grant.until;
+  return {};
+}
+
+Status Service::release() {
+  std::vector<ds01_subject> over;
+  for (const auto& [key, until] : lingering_)
+    if (until <= deps_.clock.boot()) over.push_back({key.second, key.first, 0});
+  DS01_CHECK(deps_.kernel.erase(over));
+  for (const auto& subject : over) lingering_.erase(subject_key(subject));
+  return {};
 }
 
 // ---- warnings
@@ -267,11 +312,15 @@ Result<std::vector<Grant>> Service::expire(std::size_t limit) {
 std::optional<BootTime> Service::next_due() const {
   const auto end = living_.ends().next(deps_.clock);
   const auto warning = living_.warnings().next(deps_.clock);
-  if (!end || !warning) return end ? end : warning;
-  return std::min(*end, *warning);
+  std::optional<BootTime> release;
+  for (const auto& [key, until] : lingering_) release = std::min(until, release.value_or(until));
+  std::optional<BootTime> first;
+  for (const auto& due : {end, warning, release})
+    if (due) first = std::min(*due, first.value_or(*due));
+  return first;
 }
 
-Result<std::vector<Grant>> Service::warn(std::size_t limit) {
+Result<std::vector<Grant>> Service::warn(std::size_t limit, const Together<Grant>& together) {
   DS01_CHECK(usable());
   std::vector<Grant> warned;
   for (const auto number : living_.warnings().due(deps_.clock, limit)) {
@@ -283,7 +332,7 @@ Result<std::vector<Grant>> Service::warn(std::size_t limit) {
     else if (grant.warned)
       warned.push_back(std::move(grant));
   }
-  DS01_CHECK(save_all(warned));
+  DS01_CHECK(save_all(warned, together));
   for (const auto& grant : warned) living_.put(grant);
   return warned;
 }

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "core/deadline.h"
 #include "grants/grant.h"
+#include "grants/kernel_grant.h"
 #include "grants/kernel_map.h"
 #include "grants/living.h"
 #include "grants/resolve.h"
@@ -26,7 +28,8 @@ namespace ds01::grants {
 struct GrantRequest {
   std::string subject;  // user name, "uid:N" or "cgroup:/path"
   AskedEnd end;
-  std::string gpus = "all";  // "all", indices or UUIDs, separated by commas
+  std::string gpus = "all";   // "all", indices or UUIDs, separated by commas
+  std::string caps = "none";  // "none", or names of capability nodes, separated by commas
   std::string reason;
   std::optional<config::OnExpiry> on_expiry;
   bool dry_run = false;  // check only
@@ -38,6 +41,11 @@ struct Along {
   // Takes it out of the store again, in one transaction as well: the grant could not be put in force.
   std::function<Status()> undo;
 };
+
+// What happens in the transaction in which a batch of records is stored: who is told of it is told, or nothing
+// happened.
+template <class Record>
+using Together = std::function<void(const std::vector<Record>&)>;
 
 // A page of grants; `next` is the cursor for the page behind it, none on the last.
 struct Page {
@@ -58,7 +66,8 @@ struct Drift {
 // A grant that was suspended or resumed.
 struct AccountChange {
   Grant grant;
-  std::string why;  // "uid 1000 is eve now"
+  std::string why;      // "uid 1000 is eve now"
+  bool absent = false;  // nobody has the uid, or nobody that the name service knows now
 };
 
 class Service {
@@ -70,15 +79,16 @@ class Service {
     const identity::Users& users;
     const identity::Cgroups& cgroups;
     std::function<std::vector<devices::Gpu>()> list_gpus;
+    std::function<devices::CapNames()> list_caps;
   };
   using Leads = grants::Leads;
   Service(Deps deps, config::Grants settings, Leads leads);
 
   void configure(config::Grants settings, Leads leads);
 
-  // Reads the living grants from the store. Accounts that are gone or belong to somebody else by now suspend their
-  // grants, before anything is put in force. Call once, before sync(). On error there are no grants, and none in the
-  // kernel may be touched.
+  // Reads the living grants from the store. Uids that belong to somebody else by now suspend their grants, before
+  // anything is put in force; an account that is not there does not yet, as at this time of the boot the name service
+  // may not be. Call once, before sync(). On error there are no grants, and none in the kernel may be touched.
   Result<std::vector<AccountChange>> load();
   // Makes the kernel hold what the store has, no more and no less, and says what was otherwise.
   Result<Drift> sync();
@@ -108,17 +118,23 @@ class Service {
 
   // When expire() or warn() next has something to do.
   std::optional<BootTime> next_due() const;
-  // Takes at most `limit` grants whose time is over out of the store and the kernel (which has denied them since).
-  Result<std::vector<Grant>> expire(std::size_t limit);
+  // Takes at most `limit` grants whose time is over out of the store and the kernel (which has denied them since). One
+  // that was suspended ends with a reason.
+  Result<std::vector<Grant>> expire(std::size_t limit, const Together<Grant>& together = {});
   // At most `limit` grants of which a warning is due; it counts as given when this returns. Several that were missed
   // are one.
-  Result<std::vector<Grant>> warn(std::size_t limit);
+  Result<std::vector<Grant>> warn(std::size_t limit, const Together<Grant>& together = {});
+  // Takes what is left of grants that ended softly out of the kernel, once their grace is over.
+  Status release();
 
   // The wall clock was set: the absolute ends of durations are others now.
   Status clock_changed();
   // Looks up whether the accounts of living grants are still the same, and suspends or resumes. A failing name service
-  // changes nothing. At most `limit` grants behind `*cursor`, which moves on and is 0 after the last.
+  // changes nothing; an account has to be absent at two looks. At most `limit` grants behind `*cursor`, which moves on
+  // and is 0 after the last.
   Result<std::vector<AccountChange>> check_accounts(std::uint64_t* cursor, std::size_t limit);
+  // Whether a second look is due.
+  bool misses_accounts() const { return !absent_.empty(); }
   // Follows cgroups of grants that came, went or came back.
   Status refresh_cgroups();
 
@@ -141,9 +157,20 @@ class Service {
   const Grant* find_living(const std::string& subject_or_id) const;
   Result<Grant> find_to_change(const std::string& subject_or_id) const;
 
+  // A grant with a soft end, over, as it stays in the kernel.
+  struct Lingering {
+    KernelGrant entry;
+    BootTime until;
+  };
+  KernelGrant entry_of(const Grant& grant) const;
+  std::optional<Lingering> lingering(const Grant& before, BootTime end) const;
+  Status linger(const std::vector<Lingering>& grants);
+  bool keeps_lingering(const KernelGrant& entry);
+
   void locate(Subject& subject) const;
   Result<std::optional<AccountChange>> account_change(const Grant& grant) const;
-  Status save_all(const std::vector<Grant>& grants);
+  Status save_all(const std::vector<Grant>& grants, const Together<Grant>& together = {});
+  std::optional<AccountChange> confirmed(std::optional<AccountChange> change, std::uint64_t number);
   Status put_accounts_in_kernel(const std::vector<Grant>& grants);
   Status apply_accounts(const std::vector<AccountChange>& changes);
   // What the kernel has, sorted; by the numbers of grants.
@@ -152,7 +179,7 @@ class Service {
     std::unordered_set<std::uint64_t> different;
     std::vector<ds01_subject> surplus;
   };
-  Found compare(const std::vector<KernelGrant>& entries, Drift& drift) const;
+  Found compare(const std::vector<KernelGrant>& entries, Drift& drift);
   const Grant* grant_of(const KernelGrant& entry) const;
   bool is_leftover(const KernelGrant& entry) const;
 
@@ -160,6 +187,8 @@ class Service {
   Resolver resolver_;
   Living living_;
   std::unordered_set<std::uint64_t> resumed_;  // by load(): not in the kernel yet
+  std::unordered_set<std::uint64_t> absent_;   // grants whose account was not there at the last look
+  std::map<SubjectKey, BootTime> lingering_;   // until when
   std::optional<Error> unusable_;              // why there is nothing to work on: load() has not succeeded
 };
 

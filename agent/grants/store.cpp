@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/files.h"
 #include "core/text.h"
@@ -21,7 +22,8 @@ constexpr std::chrono::nanoseconds kWallTolerance = std::chrono::seconds(1);
 
 constexpr std::string_view kGrantColumns =
     "number, uid, name, path, gpus, created, ends_boot, ends_wall, boot_id, term, warned, on_expiry, granted_by_uid, "
-    "granted_by_name, granted_by_login, reason, state, ended, ended_by_uid, ended_by_name, ended_by_login, end_reason";
+    "granted_by_name, granted_by_login, reason, state, ended, ended_by_uid, ended_by_name, ended_by_login, end_reason, "
+    "caps";
 
 using Gpus = std::optional<std::vector<devices::Gpu>>;
 
@@ -44,6 +46,8 @@ Gpus gpus_at(const Row& row, int column) {
   }
   return gpus;
 }
+
+Value caps_text(const Grant& grant) { return fmt::format("{}", fmt::join(grant.caps, ",")); }
 
 // A word that this build does not know takes rights away, never gives any.
 State state_at(const Row& row, int column) {
@@ -72,11 +76,9 @@ Grant grant_at(const Row& row, const Clock& clock) {
   grant.ended = optional_time_at(row, 17);
   grant.ended_by = optional_actor_at(row, 18);
   grant.end_reason = row.text(21);
+  const auto caps = row.text(22);
+  for (const auto cap : split(caps, ',')) grant.caps.emplace_back(cap);
   return grant;
-}
-
-std::int64_t wall_minus_boot(const Clock& clock) {
-  return (clock.wall().time_since_epoch() - clock.boot().time_since_epoch()).count();
 }
 
 std::string grants_query(std::string_view rest) { return fmt::format("SELECT {} FROM grants {}", kGrantColumns, rest); }
@@ -90,12 +92,12 @@ Status Store::add(Grant& grant) {
   const auto& by = grant.granted_by;
   return database_.run(
       "INSERT INTO grants (uid, name, path, gpus, created, ends_boot, ends_wall, boot_id, term, warned, on_expiry, "
-      "granted_by_uid, granted_by_name, granted_by_login, reason, state, end_reason) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, '') RETURNING number",
+      "granted_by_uid, granted_by_name, granted_by_login, reason, state, caps, end_reason) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, '') RETURNING number",
       {user ? number(uid) : Value(nullptr), name, user ? Value(nullptr) : Value(path), gpus_text(grant.gpus),
        time(grant.created), number(end.boot_ns), number(end.wall_ns), end.boot_id, seconds(grant.term),
        std::string(config::to_string(grant.on_expiry)), number(by.uid), by.name, number(by.login_uid), grant.reason,
-       std::string(to_string(grant.state))},
+       std::string(to_string(grant.state)), caps_text(grant)},
       [&](const Row& row) { grant.number = static_cast<std::uint64_t>(row.integer(0)); });
 }
 
@@ -105,14 +107,30 @@ Status Store::save(const Grant& grant) {
   const auto& ended_by = grant.ended_by;
   const auto warned = grant.warned ? seconds(*grant.warned) : Value(nullptr);
   return database_.run(
-      "UPDATE grants SET name = ?, gpus = ?, ends_boot = ?, ends_wall = ?, boot_id = ?, term = ?, warned = ?, "
+      "UPDATE grants SET name = ?, gpus = ?, caps = ?, ends_boot = ?, ends_wall = ?, boot_id = ?, term = ?, warned = "
+      "?, "
       "on_expiry = ?, granted_by_uid = ?, granted_by_name = ?, granted_by_login = ?, reason = ?, state = ?, ended = ?, "
       "ended_by_uid = ?, ended_by_name = ?, ended_by_login = ?, end_reason = ? WHERE number = ?",
-      {grant.subject.name, gpus_text(grant.gpus), number(end.boot_ns), number(end.wall_ns), end.boot_id,
-       seconds(grant.term), warned, std::string(config::to_string(grant.on_expiry)), number(by.uid), by.name,
-       number(by.login_uid), grant.reason, std::string(to_string(grant.state)), time(grant.ended),
-       ended_by ? number(ended_by->uid) : Value(nullptr), ended_by ? Value(ended_by->name) : Value(nullptr),
-       ended_by ? number(ended_by->login_uid) : Value(nullptr), grant.end_reason, number(grant.number)});
+      {grant.subject.name,
+       gpus_text(grant.gpus),
+       caps_text(grant),
+       number(end.boot_ns),
+       number(end.wall_ns),
+       end.boot_id,
+       seconds(grant.term),
+       warned,
+       std::string(config::to_string(grant.on_expiry)),
+       number(by.uid),
+       by.name,
+       number(by.login_uid),
+       grant.reason,
+       std::string(to_string(grant.state)),
+       time(grant.ended),
+       ended_by ? number(ended_by->uid) : Value(nullptr),
+       ended_by ? Value(ended_by->name) : Value(nullptr),
+       ended_by ? number(ended_by->login_uid) : Value(nullptr),
+       grant.end_reason,
+       number(grant.number)});
 }
 
 Result<std::uint64_t> Store::next_grant_number() const {
@@ -135,7 +153,7 @@ Result<std::vector<Grant>> Store::grants(const std::string& sql, std::initialize
 // Looked at here rather than by clock_changed() each time: 100,000 rows are read anyway.
 Result<Store::Living> Store::living() const {
   Living living;
-  const auto offset = wall_minus_boot(clock_);
+  const auto offset = clock_.wall_minus_boot().count();
   const auto take = [&](const Row& row) {
     living.grants.push_back(grant_at(row, clock_));
     const bool on_boot = std::holds_alternative<BootTime>(living.grants.back().end);
@@ -168,11 +186,17 @@ Result<std::vector<Grant>> Store::history(const Range& range, std::optional<Wall
 }
 
 Status Store::clock_changed() {
-  const auto offset = number(wall_minus_boot(clock_));
-  return database_.run(
-      "UPDATE grants SET ends_wall = ends_boot + ? "
-      "WHERE ended IS NULL AND boot_id = ? AND ends_boot IS NOT NULL AND abs(ends_wall - ends_boot - ?) > ?",
-      {offset, clock_.boot_id(), offset, number(kWallTolerance.count())});
+  const auto offset = number(clock_.wall_minus_boot().count());
+  const auto follow = [&](std::string_view living) {
+    return database_.run(fmt::format("UPDATE {} IS NULL AND boot_id = ? AND ends_boot IS NOT NULL "
+                                     "AND abs(ends_wall - ends_boot - ?) > ?",
+                                     living),
+                         {offset, clock_.boot_id(), offset, number(kWallTolerance.count())});
+  };
+  return transaction([&]() -> Status {
+    DS01_CHECK(follow("grants SET ends_wall = ends_boot + ? WHERE ended"));
+    return follow("requests SET ends_wall = ends_boot + ? WHERE decided");
+  });
 }
 
 Status Store::forget_old() {

@@ -21,10 +21,11 @@ std::string describe(const ds01_subject& subject) {
 
 }  // namespace
 
-Status Service::save_all(const std::vector<Grant>& grants) {
+Status Service::save_all(const std::vector<Grant>& grants, const Together<Grant>& together) {
   if (grants.empty()) return {};
   return deps_.store.transaction([&]() -> Status {
     for (const auto& grant : grants) DS01_CHECK(deps_.store.save(grant));
+    if (together) together(grants);
     return {};
   });
 }
@@ -41,7 +42,7 @@ Result<std::vector<AccountChange>> Service::load() {
   for (auto& grant : grants) {
     auto change = account_change(grant);
     if (!change) break;
-    if (!*change) continue;
+    if (!*change || (*change)->absent) continue;
     grant.state = (*change)->grant.state;
     if (grant.state == State::active) resumed_.insert(grant.number);
     changed.push_back(grant);
@@ -74,17 +75,29 @@ bool Service::is_leftover(const KernelGrant& entry) const {
              : subject_key(kernel_subject(grant->subject)) == subject_key(entry.subject);
 }
 
+// What an agent before left of a grant that had ended softly, by the store as by the kernel.
+bool Service::keeps_lingering(const KernelGrant& entry) {
+  if (entry.value.soft_grace == 0 || entry.value.clock != DS01_BOOT_CLOCK) return false;
+  const auto ended = deps_.store.grant(entry.value.number);
+  if (!ended || ended->is_living() || ended->on_expiry != config::OnExpiry::soft) return false;
+  const auto until = BootTime(std::chrono::nanoseconds(entry.value.ends + entry.value.soft_grace));
+  if (until <= deps_.clock.boot()) return false;
+  lingering_[subject_key(entry.subject)] = until;
+  return true;
+}
+
 // Sorts what the kernel has: the numbers of those that are right or not to be touched, and what is to go.
-Service::Found Service::compare(const std::vector<KernelGrant>& entries, Drift& drift) const {
+Service::Found Service::compare(const std::vector<KernelGrant>& entries, Drift& drift) {
   Found found;
   for (const auto& entry : entries) {
     const auto* grant = grant_of(entry);
+    if (grant == nullptr && keeps_lingering(entry)) continue;
     if (grant == nullptr || !belongs_in_kernel(*grant)) {
       found.surplus.push_back(entry.subject);
       if (is_leftover(entry)) continue;
       ++drift.unknown;
       add_example(drift, "g-{} for {} was in force, but not in the store", entry.value.number, describe(entry.subject));
-    } else if (has_ended(grant->end, deps_.clock) || same_value(entry, kernel_grant(*grant))) {
+    } else if (has_ended(grant->end, deps_.clock) || same_value(entry, entry_of(*grant))) {
       found.right.insert(grant->number);
     } else {
       found.different.insert(grant->number);
@@ -103,7 +116,7 @@ Result<Drift> Service::sync() {
   std::vector<KernelGrant> to_put;
   for (const auto& [number, grant] : living_.all()) {
     if (!belongs_in_kernel(grant) || found.right.contains(number) || has_ended(grant.end, deps_.clock)) continue;
-    to_put.push_back(kernel_grant(grant));
+    to_put.push_back(entry_of(grant));
     if (found.different.contains(number) || resumed_.contains(number)) continue;
     ++drift.missing;
     add_example(drift, "{} for {} was not in force", grant.id(), grant.subject.display());
@@ -131,8 +144,10 @@ Result<std::optional<AccountChange>> Service::account_change(const Grant& grant)
   if (!name && name.error().code != ErrorCode::not_found) return std::unexpected(name.error());
   const bool same = name && *name == subject.name;
   if (same == (grant.state == State::active)) return std::nullopt;
-  AccountChange change{grant, name ? fmt::format("uid {} is {} {}", subject.uid, *name, same ? "again" : "now")
-                                   : fmt::format("uid {} has no account any more", subject.uid)};
+  AccountChange change{grant,
+                       name ? fmt::format("uid {} is {} {}", subject.uid, *name, same ? "again" : "now")
+                            : fmt::format("uid {} has no account any more", subject.uid),
+                       !name};
   change.grant.state = same ? State::active : State::suspended;
   return change;
 }
@@ -143,7 +158,7 @@ Status Service::put_accounts_in_kernel(const std::vector<Grant>& grants) {
   std::vector<ds01_subject> suspended;
   for (const auto& grant : grants) {
     if (belongs_in_kernel(grant))
-      resumed.push_back(kernel_grant(grant));
+      resumed.push_back(entry_of(grant));
     else
       suspended.push_back(kernel_subject(grant.subject));
   }
@@ -155,7 +170,7 @@ Status Service::put_accounts_in_kernel(const std::vector<Grant>& grants) {
 Status Service::apply_accounts(const std::vector<AccountChange>& changes) {
   std::vector<Grant> before;
   std::vector<Grant> after;
-  for (const auto& [grant, why] : changes) {
+  for (const auto& [grant, why, absent] : changes) {
     before.push_back(*living_.find(grant.number));
     after.push_back(grant);
   }
@@ -170,6 +185,14 @@ Status Service::apply_accounts(const std::vector<AccountChange>& changes) {
   return {};
 }
 
+// An account is gone once it was absent at two looks: a directory service that comes up late knows nobody for a while.
+std::optional<AccountChange> Service::confirmed(std::optional<AccountChange> change, std::uint64_t number) {
+  const bool seen_before = absent_.erase(number) != 0;
+  if (!change || !change->absent || seen_before) return change;
+  absent_.insert(number);
+  return std::nullopt;
+}
+
 Result<std::vector<AccountChange>> Service::check_accounts(std::uint64_t* cursor, std::size_t limit) {
   DS01_CHECK(usable());
   std::vector<AccountChange> changes;
@@ -182,7 +205,7 @@ Result<std::vector<AccountChange>> Service::check_accounts(std::uint64_t* cursor
       next = end;  // a name service that fails is left alone for this time
       break;
     }
-    if (*change) changes.push_back(*std::move(*change));
+    if (auto sure = confirmed(*std::move(change), next->first)) changes.push_back(*std::move(sure));
     last = next->first;
     ++next;
   }
@@ -212,7 +235,7 @@ Status Service::refresh_cgroups() {
     locate(grant.subject);
     if (grant.subject.cgroup_id == before->subject.cgroup_id) continue;
     if (belongs_in_kernel(*before)) gone.push_back(kernel_subject(before->subject));
-    if (belongs_in_kernel(grant)) come.push_back(kernel_grant(grant));
+    if (belongs_in_kernel(grant)) come.push_back(entry_of(grant));
     moved.push_back(std::move(grant));
   }
   DS01_CHECK(deps_.kernel.erase(gone));

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <pwd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -22,8 +23,9 @@ Result<bool> look_up(Entry& entry, std::vector<char>& buffer, Call call) {
   int error;
   while ((error = call(&entry, buffer.data(), buffer.size(), &found)) == ERANGE && buffer.size() < (1U << 24))
     buffer.resize(buffer.size() * 2);
-  // "Not found" comes as success without an entry, or as one of these (getpwnam_r(3), NOTES).
-  if (error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM) return found != nullptr;
+  // glibc returns 0 where a service answers that there is no such entry. Any errno, ENOENT as well, means that one
+  // could not be asked: nss-pam-ldapd says ENOENT while its daemon is down.
+  if (error == 0) return found != nullptr;
   return fail_errno("name service", error);
 }
 
@@ -65,6 +67,22 @@ Result<std::set<uid_t>> SystemUsers::members_of(const std::string& name) const {
     if (user->pw_gid == entry.gr_gid) members.insert(user->pw_uid);
   ::endpwent();
   return members;
+}
+
+Result<bool> SystemUsers::is_member(uid_t uid, const std::string& group) const {
+  DS01_TRY(const gid_t wanted, gid_of(group));
+  passwd entry = {};
+  std::vector<char> buffer;
+  DS01_TRY(const bool found, look_up(entry, buffer, [&](auto... rest) { return ::getpwuid_r(uid, rest...); }));
+  if (!found) return false;
+  std::vector<gid_t> groups(64);
+  int count = static_cast<int>(groups.size());
+  while (::getgrouplist(entry.pw_name, entry.pw_gid, groups.data(), &count) < 0) {
+    groups.resize(std::max(static_cast<std::size_t>(count), groups.size() * 2));
+    count = static_cast<int>(groups.size());
+  }
+  groups.resize(static_cast<std::size_t>(count));
+  return std::ranges::find(groups, wanted) != groups.end();
 }
 
 Result<gid_t> SystemUsers::gid_of(const std::string& name) const {

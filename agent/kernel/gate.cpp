@@ -124,7 +124,10 @@ Result<std::unique_ptr<Gate>> Gate::load(Backend backend, const Places& places) 
 }
 
 bool Gate::was_attached() const { return impl_->programs->origin() != Origin::loaded; }
-bool Gate::had_maps() const { return impl_->programs->had_maps(); }
+bool Gate::had_maps() const {
+  const auto& programs = *impl_->programs;
+  return programs.had_maps() && (programs.origin() == Origin::taken_over || programs.generation() > 1);
+}
 bool Gate::attached() const { return impl_->programs->attached(); }
 std::uint64_t Gate::generation() const { return impl_->programs->generation(); }
 Backend Gate::backend() const { return impl_->programs->backend(); }
@@ -190,7 +193,8 @@ Result<std::vector<ds01_holder>> Gate::read_iterator(std::string_view target) co
   if (!iterator) return fail_errno(fmt::format("the kernel's iterator over {}", target));
   std::array<ds01_holder, 64> records;
   for (std::size_t have = 0;;) {
-    const ssize_t length = ::read(iterator.get(), reinterpret_cast<char*>(records.data()) + have, sizeof records - have);
+    const ssize_t length =
+        ::read(iterator.get(), reinterpret_cast<char*>(records.data()) + have, sizeof records - have);
     if (length < 0 && (errno == EAGAIN || errno == EINTR)) continue;
     if (length < 0) return fail_errno(fmt::format("the kernel's iterator over {}", target));
     if (length == 0) return all;

@@ -41,14 +41,15 @@ struct Places;
 class Gate final : public grants::KernelMap {
  public:
   // Opens the programs for enforcement: takes over those that are pinned where they are of this build, and otherwise
-  // loads them, on the maps that are there. Programs that run already go on. Without BTF, privileges or a kernel feature
-  // it fails with what the kernel said and what to do.
+  // loads them, on the maps that are there. Programs that run already go on. Without BTF, privileges or a kernel
+  // feature it fails with what the kernel said and what to do.
   static Result<std::unique_ptr<Gate>> open(Backend backend, const Places& places);
   // Loads the programs with maps of their own; they are attached exactly as long as the Gate lives.
   static Result<std::unique_ptr<Gate>> load(Backend backend, const Places& places);
   ~Gate() override;
 
-  // Whether programs of an earlier agent were attached at open(), and whether its grants are still there.
+  // Whether programs of an earlier agent were attached at open(), and whether this object's maps are those that they
+  // decide by. Maps that an agent made and never got as far as finishing an upgrade on are not.
   bool was_attached() const;
   bool had_maps() const;
 
@@ -74,8 +75,9 @@ class Gate final : public grants::KernelMap {
   void set_clocks(std::chrono::nanoseconds wall_minus_boot);
 
   // Keeps the mode set by hand beside the maps, for a later agent whose store cannot be read.
+  static constexpr std::uint8_t kUnknownMode = 0xff;
   struct KeptMode {
-    std::uint8_t mode;    // enum ds01_mode
+    std::uint8_t mode;    // enum ds01_mode, or kUnknownMode
     std::uint64_t until;  // boot clock; DS01_NEVER: until it is reset
   };
   void keep_mode(const std::optional<KeptMode>& mode);
@@ -93,8 +95,8 @@ class Gate final : public grants::KernelMap {
   // Programs skipped by the kernel's recursion guard; anything above zero is a hole in the gate.
   std::uint64_t recursion_misses() const;
 
-  // Every open gated device and every mapping of one, of all processes, with what an open() of it would get now. Without
-  // an iterator over mappings (5.10) those are missing: see sees_mappings().
+  // Every open gated device and every mapping of one, of all processes, with what an open() of it would get now.
+  // Without an iterator over mappings (5.10) those are missing: see sees_mappings().
   Result<std::vector<ds01_holder>> holders() const;
   bool sees_mappings() const;
   // What an open() of the device by this process would get now; none: no such process. reason DS01_UNGATED: no rule is

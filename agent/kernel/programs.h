@@ -46,9 +46,9 @@ struct Part {
   enum class Kind { hook, cgroup, iterator };
   const char* name;
   Kind kind;
-  const char* target;            // of a hook "file_open", of an iterator "task_file"
+  const char* target;             // of a hook "file_open", of an iterator "task_file"
   std::optional<ds01_hook> hook;  // what it reports; an iterator reports nothing
-  bool optional;                 // not in every kernel
+  bool optional;                  // not in every kernel
 };
 
 struct Program {

@@ -11,6 +11,11 @@ namespace {
 
 constexpr std::uint32_t kBlock = 1U << DS01_BLOCK_BITS;
 
+// The container runtimes. libnvidia-container's hook, which they start, switches to this user and opens the GPUs; were
+// that denied, no GPU container would start. Not below them: whoever may make cgroups there is no runtime.
+constexpr std::array kRuntimes{"/system.slice/docker.service", "/system.slice/containerd.service"};
+constexpr uid_t kHookUser = 65534;
+
 std::uint16_t kernel_class(config::DeviceClass device_class) {
   switch (device_class) {
     case config::DeviceClass::gpu: return DS01_CLASS_GPU;
@@ -33,6 +38,10 @@ class Rules {
       rules_.try_emplace({DS01_RULE_DEVICE, device, 0}, rule);
   }
   void add_block(std::uint32_t block, const ds01_rule& rule) { rules_.try_emplace({DS01_RULE_BLOCK, block, 0}, rule); }
+  void add_driver(const std::string& name, const ds01_rule& rule) {
+    const auto hash = ds01_name_hash(name.data(), static_cast<std::uint32_t>(name.size()));
+    rules_.try_emplace({DS01_RULE_NAME, hash, 0}, rule);
+  }
   std::vector<Rule> list() const {
     std::vector<Rule> rules;
     for (const auto& [key, rule] : rules_)
@@ -46,8 +55,8 @@ class Rules {
 
 // Whole blocks of minors become one rule, unless each minor has an index of its own.
 void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) {
-  rule.device_class = kernel_class(range.device_class);
-  if (range.index_is_minor) rule.flags |= DS01_INDEXED;
+  rule.cap_family = range.cap_family;
+  if (range.index_is_minor || range.index) rule.flags |= DS01_INDEXED;
   for (std::uint32_t minor = range.first_minor; minor <= range.last_minor;) {
     const auto device = DS01_DEV(range.major, minor);
     if (!range.index_is_minor && minor % kBlock == 0 && minor + kBlock - 1 <= range.last_minor) {
@@ -55,10 +64,26 @@ void add_range(Rules& rules, const devices::DeviceRange& range, ds01_rule rule) 
       minor += kBlock;
       continue;
     }
-    rule.index = range.index_is_minor ? static_cast<std::uint16_t>(minor) : std::uint16_t{0};
+    rule.index = static_cast<std::uint16_t>(range.index_is_minor ? minor : range.index.value_or(0));
     rules.add_device(device, rule);
     ++minor;
   }
+}
+
+// Not by index: which minor is which GPU's is only known of a driver that is looked at.
+void add_driver(Rules& rules, const devices::Driver& driver, ds01_rule rule) {
+  rule.cap_family = driver.cap_family;
+  rules.add_driver(driver.name, rule);
+}
+
+// The kernel side adds the flags of both rules up: DS01_EXACT in one of them also narrows what the other says. So it
+// stands at the pair, and only if nothing wider holds for the pair already.
+void add_exact_pair(Rules& rules, const identity::Cgroup& cgroup, uid_t uid) {
+  auto& whole = rules.at(DS01_RULE_CGROUP, cgroup.id);
+  if ((whole.flags & (DS01_ALLOW | DS01_EXEMPT)) != 0) return;
+  whole.flags |= DS01_PAIRED;
+  auto& pair = rules.at(DS01_RULE_CGROUP_UID, cgroup.id, uid);
+  if (pair.flags == 0) pair.flags = DS01_EXEMPT | DS01_EXACT;
 }
 
 void add_cgroups(Rules& rules, const Resolved& resolved) {
@@ -68,6 +93,7 @@ void add_cgroups(Rules& rules, const Resolved& resolved) {
     rules.at(DS01_RULE_CGROUP, cgroup.id).flags |= DS01_PAIRED;
     rules.at(DS01_RULE_CGROUP_UID, cgroup.id, uid).flags |= DS01_EXEMPT;
   }
+  for (const auto& [cgroup, uid] : resolved.exact_pairs) add_exact_pair(rules, cgroup, uid);
 }
 
 std::uint64_t depth_mask(const Resolved& resolved) {
@@ -75,6 +101,7 @@ std::uint64_t depth_mask(const Resolved& resolved) {
   for (const auto& cgroup : resolved.allowed_cgroups) depths |= std::uint64_t{1} << cgroup.depth;
   for (const auto& cgroup : resolved.exempt_cgroups) depths |= std::uint64_t{1} << cgroup.depth;
   for (const auto& [cgroup, uid] : resolved.exempt_pairs) depths |= std::uint64_t{1} << cgroup.depth;
+  for (const auto& [cgroup, uid] : resolved.exact_pairs) depths |= std::uint64_t{1} << cgroup.depth;
   return depths;
 }
 
@@ -88,18 +115,23 @@ ds01_rule object_rule(const Resolved& resolved, const ModeState& mode) {
   return rule;
 }
 
+// To query a GPU takes its node and the control node; what computes needs others, as far as it is CUDA.
+ds01_rule in_class(ds01_rule rule, config::DeviceClass device_class, const Resolved& resolved) {
+  using enum config::DeviceClass;
+  rule.device_class = kernel_class(device_class);
+  if (resolved.open_telemetry && (device_class == gpu || device_class == control)) rule.flags |= DS01_QUERY;
+  return rule;
+}
+
 // Looks names up and remembers what did not resolve.
 class Resolver {
  public:
   Resolver(const identity::Users& users, const identity::Cgroups& cgroups, std::vector<std::string>& warnings)
       : users_(users), cgroups_(cgroups), warnings_(warnings) {}
 
-  std::optional<uid_t> user(const std::string& name, std::string_view key) {
-    return keep(identity::find_uid(users_, name), key);
-  }
   void users(const std::vector<std::string>& names, std::string_view key, std::set<uid_t>& uids) {
     for (const auto& name : names)
-      if (const auto uid = user(name, key)) uids.insert(*uid);
+      if (const auto uid = keep(identity::find_uid(users_, name), key)) uids.insert(*uid);
   }
   void groups(const std::vector<std::string>& names, std::string_view key, std::set<uid_t>& uids) {
     for (const auto& name : names)
@@ -141,10 +173,13 @@ std::uint8_t kernel_mode(config::Mode mode) {
   std::unreachable();
 }
 
-Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
+Result<Resolved> resolve(const config::Config& config, const devices::Machine& machine, const identity::Users& users,
                          const identity::Cgroups& cgroups, const Resolved* last) {
   Resolved resolved;
-  DS01_TRY(resolved.devices, devices::resolve(config.devices, majors));
+  DS01_TRY(auto gated, devices::resolve(config.devices, machine));
+  resolved.devices = std::move(gated.ranges);
+  resolved.drivers = std::move(gated.drivers);
+  resolved.open_telemetry = config.open_telemetry;
   Resolver look_up(users, cgroups, resolved.warnings);
   look_up.users(config.deny_users, "deny.users", resolved.denied_uids);
   if (last != nullptr && !resolved.warnings.empty())
@@ -158,9 +193,17 @@ Result<Resolved> resolve(const config::Config& config, const devices::Majors& ma
   resolved.exempt_cgroups = look_up.cgroups(config.exempt_cgroups, "exempt.cgroups");
   for (const auto& rule : config.exempt_rules) {
     const auto cgroup = look_up.cgroup(rule.cgroup, "exempt.rules");
-    const auto uid = look_up.user(rule.user, "exempt.rules");
-    if (cgroup && uid) resolved.exempt_pairs.emplace_back(*cgroup, *uid);
+    std::set<uid_t> uids;
+    if (rule.group.empty())
+      look_up.users({rule.user}, "exempt.rules", uids);
+    else
+      look_up.groups({rule.group}, "exempt.rules", uids);
+    if (!cgroup) continue;
+    for (const auto uid : uids) resolved.exempt_pairs.emplace_back(*cgroup, uid);
   }
+  for (const auto* path : kRuntimes)
+    if (const auto cgroup = look_up.cgroup(path, "container runtime"))
+      resolved.exact_pairs.emplace_back(*cgroup, kHookUser);
   return resolved;
 }
 
@@ -168,12 +211,16 @@ std::set<std::string> named_cgroups(const config::Config& config) {
   std::set<std::string> paths(config.allow_cgroups.begin(), config.allow_cgroups.end());
   paths.insert(config.exempt_cgroups.begin(), config.exempt_cgroups.end());
   for (const auto& rule : config.exempt_rules) paths.insert(rule.cgroup);
+  paths.insert(kRuntimes.begin(), kRuntimes.end());
   return paths;
 }
 
 std::vector<Rule> compile(const Resolved& resolved, const ModeState& mode, const std::vector<ds01_rule_key>& sockets) {
   Rules rules;
-  for (const auto& range : resolved.devices) add_range(rules, range, object_rule(resolved, mode));
+  const auto object = object_rule(resolved, mode);
+  for (const auto& range : resolved.devices) add_range(rules, range, in_class(object, range.device_class, resolved));
+  for (const auto& driver : resolved.drivers)
+    add_driver(rules, driver, in_class(object, driver.device_class, resolved));
   for (const auto uid : resolved.exempt_uids) rules.at(DS01_RULE_UID, uid).flags |= DS01_EXEMPT;
   for (const auto uid : resolved.denied_uids)
     if (uid != 0) rules.at(DS01_RULE_UID, uid).flags |= DS01_DENY;

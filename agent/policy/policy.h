@@ -31,22 +31,25 @@ struct ModeState {
 // Everything named in the configuration, as ids.
 struct Resolved {
   std::vector<devices::DeviceRange> devices;
+  std::vector<devices::Driver> drivers;
+  bool open_telemetry = false;  // everybody may query GPUs
   std::set<uid_t> denied_uids;
   std::set<uid_t> exempt_uids;
   std::vector<identity::Cgroup> allowed_cgroups;
   std::vector<identity::Cgroup> exempt_cgroups;
   std::vector<std::pair<identity::Cgroup, uid_t>> exempt_pairs;
-  std::vector<std::string> warnings;  // names that do not resolve now, one sentence each
+  std::vector<std::pair<identity::Cgroup, uid_t>> exact_pairs;  // in the cgroup itself, not below it
+  std::vector<std::string> warnings;                            // names that do not resolve now, one sentence each
 };
 
 // Looks every name up. A name that does not resolve is a warning: its rule matches nobody. But while a name under
 // `deny:` does not resolve, all uids denied in `last` (the policy of the same configuration before) stay denied: a name
 // service that fails must not let anybody in. A device rule that cannot be is an error. Cgroups that do not exist yet
 // are neither: they are looked up again when they appear.
-Result<Resolved> resolve(const config::Config& config, const devices::Majors& majors, const identity::Users& users,
+Result<Resolved> resolve(const config::Config& config, const devices::Machine& machine, const identity::Users& users,
                          const identity::Cgroups& cgroups, const Resolved* last = nullptr);
 
-// All cgroup paths that the configuration names, to be watched.
+// All cgroup paths that rules are about, to be watched.
 std::set<std::string> named_cgroups(const config::Config& config);
 
 // The mode as enum ds01_mode.

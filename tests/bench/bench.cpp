@@ -225,8 +225,7 @@ void add_verified(json::object& figures) {
     std::uint32_t size = sizeof info;
     if (bpf_obj_get_info_by_fd(program.get(), &info, &size) != 0) continue;
     const std::string name(static_cast<const char*>(info.name));
-    if (name.starts_with("ds01_"))
-      figures["verified_" + name] = figure(info.verified_insns, 0, 30'000);
+    if (name.starts_with("ds01_")) figures["verified_" + name] = figure(info.verified_insns, 0, 30'000);
   }
 }
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ways around the gate, each with the number of its row in the project's list of attacks.
+#include <linux/io_uring.h>
 #include <linux/openat2.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -10,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -119,6 +123,37 @@ TEST_F(Attack, Row05DescriptorOfAnAllowedProcess) {
   for (const int fd : {pipe_fds[0], pipe_fds[1], end_of_life[0], end_of_life[1]}) ::close(fd);
 }
 
+// One open by io_uring; `flags` IOSQE_ASYNC hands it to a worker of the kernel's. The errno.
+int open_by_io_uring(const char* path, __u8 flags) {
+  io_uring_params params = {};
+  const Fd ring(static_cast<int>(::syscall(__NR_io_uring_setup, 4, &params)));
+  if (!ring) return -1;
+  const auto map = [&](std::size_t size, off_t what) {
+    return static_cast<char*>(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring.get(), what));
+  };
+  char* submit = map(params.sq_off.array + params.sq_entries * sizeof(__u32), IORING_OFF_SQ_RING);
+  char* complete = map(params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe), IORING_OFF_CQ_RING);
+  auto* entry = reinterpret_cast<io_uring_sqe*>(map(params.sq_entries * sizeof(io_uring_sqe), IORING_OFF_SQES));
+  *entry = {};
+  entry->opcode = IORING_OP_OPENAT;
+  entry->flags = flags;
+  entry->fd = AT_FDCWD;
+  entry->addr = reinterpret_cast<__u64>(path);
+  entry->open_flags = O_RDWR;
+  reinterpret_cast<__u32*>(submit + params.sq_off.array)[0] = 0;
+  std::atomic_ref(*reinterpret_cast<__u32*>(submit + params.sq_off.tail)).store(1);
+  if (::syscall(__NR_io_uring_enter, ring.get(), 1, 1, IORING_ENTER_GETEVENTS, nullptr, 0) != 1) return -1;
+  const int result = reinterpret_cast<io_uring_cqe*>(complete + params.cq_off.cqes)[0].res;
+  return result < 0 ? -result : 0;
+}
+
+TEST_F(Attack, Row06IoUring) {
+  for (const __u8 flags : {__u8{0}, __u8{IOSQE_ASYNC}}) {
+    expect_denied(kAlice, [&] { return run_as({.uid = kAlice}, [&] { return open_by_io_uring(kGpu0, flags); }); });
+    expect_allowed(0, [&] { return run_as({}, [&] { return open_by_io_uring(kGpu0, flags); }); });
+  }
+}
+
 TEST_F(Attack, Row07UserNamespaceRoot) {
   expect_denied(kAlice, [] { return open_as({.uid = kAlice, .user_namespace = true}); });
   // A subordinate uid of a rootless container: another uid on the host, and seen as that.
@@ -134,6 +169,17 @@ TEST_F(Attack, Row08NewNamespaces) {
     });
   });
   expect_denied(kAlice, [] { return open_as({.uid = kAlice, .pid_namespace = true}); });
+}
+
+// A set-uid program of mallory's, who is exempt: what exec makes of the caller's ids. The real one counts.
+TEST_F(Attack, Row09SetuidHelperOfAnAllowedUser) {
+  expect_denied(kAlice, [] {
+    return run_as({}, [] {
+      if (::setresuid(kAlice, kMallory, kMallory) != 0) return -1;
+      return open_errno(kGpu0);
+    });
+  });
+  expect_allowed(kMallory, [] { return open_as({.uid = kMallory}); });
 }
 
 TEST_F(Attack, Row10ContainerRootWithAndWithoutHostPids) {
@@ -216,6 +262,15 @@ TEST_F(Attack, Row21ForgedBodies) {
     ::close(fd);
   }
   EXPECT_TRUE(ctl_json({"list"}).as_array().empty());
+}
+
+TEST_F(Attack, Row26NameOfAnExemptService) {
+  expect_denied(kAlice, [] {
+    return run_as({.uid = kAlice}, [] {
+      if (::prctl(PR_SET_NAME, "nvidia-persiste") != 0) return -1;
+      return open_errno(kGpu0);
+    });
+  });
 }
 
 TEST_F(Attack, Row28GrantedUidInContainer) {

@@ -6,14 +6,25 @@
 #include <sys/wait.h>
 
 #include <atomic>
-#include <thread>
 
+#include "core/clock.h"
 #include "harness.h"
 
 namespace ds01::test {
 
 // Not one of the named users: this one's bucket is empty afterwards, and others' denials are to be seen in the log.
 inline constexpr uid_t kAttacker = 3001;
+
+// Opens until it is denied, which must be so from `no_later` on. The clock is read before each open: whoever is held up
+// between the two is not late.
+inline void expect_open_until(uid_t uid, BootTime no_later) {
+  eventually([&] {
+    const auto before = SystemClock().boot();
+    const bool denied = open_as({.uid = uid}) != 0;
+    EXPECT_TRUE(denied || before < no_later);
+    return denied;
+  });
+}
 
 class OpenLoop {
  public:
@@ -43,7 +54,7 @@ class OpenLoop {
   // Waits until this many more opens were tried.
   void wait_for_tries(long more) const {
     const long goal = shared_->tries + more;
-    while (shared_->tries < goal) std::this_thread::yield();
+    eventually([&] { return shared_->tries >= goal; });
   }
 
   struct Result {

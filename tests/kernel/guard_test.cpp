@@ -94,8 +94,7 @@ TEST_F(Guard, Row24AgentIsNotSignalled) {
 TEST_F(Guard, Row24AgentIsNotTraced) {
   const pid_t pid = agent().pid();
   expect_guarded("ptrace", [&] { return errno_of(::ptrace(PTRACE_SEIZE, pid, nullptr, nullptr)); });
-  expect_guarded("ptrace",
-                 [&] { return open_errno(("/proc/" + std::to_string(pid) + "/mem").c_str(), O_RDWR); });
+  expect_guarded("ptrace", [&] { return open_errno(("/proc/" + std::to_string(pid) + "/mem").c_str(), O_RDWR); });
 }
 
 // Another process of the container is nobody's business, nor is one that has the agent's pid later.

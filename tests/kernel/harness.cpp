@@ -112,6 +112,18 @@ deny: {users: [dave]}
 audit: {limit: 100000, journald: false, json: /tmp/audit.jsonl}
 )";
 
+bool eventually(const std::function<bool()>& is_so) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatience);
+  while (!is_so()) {
+    if (std::chrono::steady_clock::now() > end) {
+      ADD_FAILURE() << "not within " << kPatience << " ms";
+      return false;
+    }
+    ::sched_yield();
+  }
+  return true;
+}
+
 int open_errno(const char* path, int flags) {
   const Fd fd(::open(path, flags | O_CLOEXEC));
   return fd ? 0 : errno;

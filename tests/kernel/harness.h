@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <boost/json.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,6 +28,9 @@ inline constexpr const char* kGpu1 = "/dev/nvidia1";
 inline constexpr const char* kControl = "/dev/nvidiactl";
 inline constexpr const char* kCompute = "/dev/nvidia-uvm";
 inline constexpr const char* kCapability = "/dev/nvidia-caps/nvidia-cap1";
+
+// Asks until it is so. After two minutes the test has failed and the answer is false: nothing waits without an end.
+bool eventually(const std::function<bool()>& is_so);
 
 // ---- processes ---------------------------------------------------------------------------------------------------
 
@@ -105,14 +109,14 @@ class Agent {
   // Starts it again with the same configuration, after stop() or kill().
   void start_again();
   void launch();  // the same, without a look at what it says
+  std::string wait_notification();
 
   // All audit lines so far, those of one kind.
   std::vector<json::object> audit(const std::string& kind) const;
-  // Waits until such a line is there (10 s at most) and returns its last one.
+  // Waits until such a line is there (two minutes at most) and returns its last one.
   json::object wait_for_audit(const std::string& kind, const std::function<bool(const json::object&)>& matches) const;
 
  private:
-  std::string wait_notification();
   Fd notify_;
   pid_t pid_ = -1;
   std::string notified_;

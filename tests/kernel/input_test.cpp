@@ -158,7 +158,7 @@ TEST_F(Input, UnreachableAgentIsExitCode3) {
 TEST_F(Input, SecondAgentIsRefusedAndTheFirstGoesOn) {
   const auto outcome = run_command({"ds01d", "--config", "/tmp/agent.yaml"});
   EXPECT_EQ(outcome.code, 1);
-  EXPECT_NE(outcome.err.find("another process"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("another ds01d"), std::string::npos) << outcome.err;
   EXPECT_EQ(open_as({.uid = kAlice}), EACCES);
   EXPECT_EQ(ctl({"status"}).code, 0);
 }

@@ -47,12 +47,30 @@ void expect_store_fault(const std::string& part) {
   expect_contains(ctl({"status"}, {.uid = kAlice}).out, part);
 }
 
+void wait_until_store_ok() {
+  eventually([] { return ctl_json({"status"}).at("store").at("ok").as_bool(); });
+}
+
 void expect_store_ok() { EXPECT_TRUE(ctl_json({"status"}).at("store").at("ok").as_bool()); }
 
 std::string id_of(const json::value& grant) { return std::string(grant.at("id").as_string()); }
 
 void wait_until_open(uid_t uid, int error) {
-  while (open_as({.uid = uid}) != error) continue;
+  eventually([&] { return open_as({.uid = uid}) == error; });
+}
+
+void wait_until_granted(const std::string& user) {
+  eventually([&] { return ctl({"grant", user, "1h"}).code == 0; });
+}
+
+// What a reboot takes away: the agent and all that is in the kernel.
+void pretend_reboot(Agent& agent) {
+  EXPECT_EQ(agent.stop(), 0);
+  EXPECT_EQ(run_command({"ds01d", "--detach"}).code, 0);
+}
+
+std::string in_mode(const std::string& mode) {
+  return "version: 1\nmode: " + mode + "\naudit: {journald: false, json: /tmp/audit.jsonl}\n";
 }
 
 // ---- disk full, read-only ------------------------------------------------------------------------------------------
@@ -119,13 +137,13 @@ TEST_F(StoreDisk, Attack22RevokeOnAFullDiskIsAllOrNothing) {
 }
 
 TEST_F(StoreDisk, Attack22DeadlineHoldsOnAFullDisk) {
-  const auto id = id_of(ctl_json({"grant", "alice", "3s"}));
+  const auto id = id_of(ctl_json({"grant", "alice", "15s"}));
   fill();
   wait_until_open(kAlice, EACCES);
   EXPECT_EQ(ctl({"status"}).code, 0);
   EXPECT_TRUE(ctl_json({"history"}).as_array().empty());  // that it has ended cannot be written down yet
   make_room();
-  while (ctl_json({"show", id}).at("state").as_string() != "expired") continue;
+  eventually([&] { return ctl_json({"show", id}).at("state").as_string() == "expired"; });
   EXPECT_EQ(ctl_json({"history"}).at(0).at("id").as_string(), id);
   agent().wait_for_audit("expiry",
                          [&](const json::object& line) { return line.at("unmapped").at("grant").as_string() == id; });
@@ -140,11 +158,38 @@ TEST_F(StoreDisk, Attack22StartOnAFullDisk) {
   EXPECT_EQ(open_as({.uid = kAlice}), 0);
   EXPECT_EQ(open_as({.uid = kBob}), EACCES);
   make_room();
-  agent().kill();
+  wait_until_granted("bob");
+  expect_store_ok();
+  EXPECT_EQ(open_as({.uid = kBob}), 0);
+  EXPECT_TRUE(agent().audit("drift").empty());
+}
+
+// SQLite has nothing open and finds no room to open it.
+TEST_F(StoreDisk, Attack22FullDiskAfterAReboot) {
+  EXPECT_EQ(ctl({"grant", "alice", "1h"}).code, 0);
+  EXPECT_EQ(ctl({"mode", "monitoring"}).code, 0);
+  pretend_reboot(agent());
+  fill();
   agent().start_again();
+  expect_store_fault("the disk is full");
+  EXPECT_EQ(ctl_json({"mode"}).at("gpu").at("mode").as_string(), "monitoring");
+  EXPECT_EQ(ctl_json({"show", "alice"}).at("state").as_string(), "active");
+  make_room();
+  eventually([] { return ctl({"mode", "--default"}).code == 0; });
   expect_store_ok();
   expect_alice_only();
-  EXPECT_TRUE(agent().audit("drift").empty());
+}
+
+TEST_F(StoreDisk, Attack22ReadOnlyAfterAReboot) {
+  EXPECT_EQ(ctl({"grant", "alice", "1h"}).code, 0);
+  pretend_reboot(agent());
+  remount(MS_RDONLY);
+  agent().start_again();
+  expect_store_fault("read-only");
+  expect_alice_only();
+  remount(0);
+  wait_until_granted("bob");
+  expect_store_ok();
 }
 
 TEST_F(StoreDisk, Attack22ReadOnlyFileSystem) {
@@ -157,12 +202,9 @@ TEST_F(StoreDisk, Attack22ReadOnlyFileSystem) {
   expect_store_error({"revoke", "alice"}, "read-only");
   EXPECT_EQ(open_as({.uid = kAlice}), 0);
   EXPECT_EQ(open_as({.uid = kBob}), EACCES);
-  agent().kill();
   remount(0);
-  agent().start_again();
+  eventually([] { return ctl({"revoke", "alice"}).code == 0; });
   expect_store_ok();
-  expect_alice_only();
-  EXPECT_EQ(ctl({"revoke", "alice"}).code, 0);
   EXPECT_EQ(open_as({.uid = kAlice}), EACCES);
   EXPECT_TRUE(agent().audit("drift").empty());
 }
@@ -260,11 +302,40 @@ TEST_F(Store, Attack22LockedAtTheStart) {
   EXPECT_EQ(open_as({.uid = kAlice}), 0);
   EXPECT_EQ(open_as({.uid = kBob}), EACCES);
   other.reset();
-  agent().stop();
-  agent().start_again();
+  wait_until_granted("bob");
   expect_store_ok();
-  EXPECT_EQ(ctl({"grant", "bob", "1h"}).code, 0);
   EXPECT_EQ(open_as({.uid = kAlice}), 0);
+}
+
+// The mode set by hand and the grants are read, and hold.
+TEST_F(Store, Attack22LockedAfterAReboot) {
+  agent().reload(in_mode("monitoring"));
+  EXPECT_EQ(ctl({"mode", "full"}).code, 0);
+  EXPECT_EQ(ctl({"grant", "alice", "1h"}).code, 0);
+  pretend_reboot(agent());
+  auto other = connect();
+  execute(other, "BEGIN EXCLUSIVE");  // others can read, but not write
+  agent().start_again();
+  expect_store_fault("locked");
+  expect_store_error({"grant", "bob", "1h"}, "locked");
+  EXPECT_EQ(open_as({.uid = kAlice}), 0);
+  EXPECT_EQ(open_as({.uid = kBob}), EACCES);
+  other.reset();
+  wait_until_store_ok();
+  EXPECT_EQ(open_as({.uid = kBob}), EACCES);
+  const auto mode = ctl_json({"mode"}).at("gpu");
+  EXPECT_EQ(mode.at("mode").as_string(), "full");
+  EXPECT_EQ(mode.at("configured_mode").as_string(), "monitoring");
+  EXPECT_EQ(ctl({"mode", "--default"}).code, 0);
+  EXPECT_EQ(open_as({.uid = kBob}), 0);
+}
+
+TEST_F(Store, Attack22EmptyFileKeepsWhatIsInForce) {
+  fill_store();
+  agent().stop();
+  std::filesystem::resize_file(kDatabase, 0);
+  expect_refused_whole("it is empty");
+  expect_in_force();
 }
 
 TEST_F(Store, Attack22CorruptPageKeepsWhatIsInForce) {
@@ -307,12 +378,27 @@ TEST_F(Store, Attack22CorruptStoreAfterAReboot) {
 }
 
 TEST_F(Store, Attack22CorruptStoreKeepsTheModeInForce) {
-  agent().reload("version: 1\nmode: monitoring\naudit: {journald: false, json: /tmp/audit.jsonl}\n");
+  agent().reload(in_mode("monitoring"));
   EXPECT_EQ(ctl({"mode", "full"}).code, 0);
   fill_store();
   agent().stop();
   overwrite_page_in_the_middle();
   expect_refused_whole("corrupt");
+}
+
+TEST_F(Store, Attack22CorruptStoreAfterARebootIsNoOpenGate) {
+  agent().reload(in_mode("monitoring"));
+  EXPECT_EQ(ctl({"mode", "full"}).code, 0);
+  fill_store();
+  pretend_reboot(agent());
+  overwrite_page_in_the_middle();
+  expect_refused_whole("corrupt");
+  agent().start_again();  // on what the agent before has left, who did not know it either
+  EXPECT_EQ(open_as({.uid = kBob}), EACCES);
+  agent().reload(in_mode("disabled"));  // who says so means it
+  EXPECT_EQ(open_as({.uid = kBob}), 0);
+  agent().reload(in_mode("monitoring"));
+  EXPECT_EQ(open_as({.uid = kBob}), EACCES);
 }
 
 TEST_F(Store, Attack22NewerDatabaseIsRefused) {
@@ -321,7 +407,7 @@ TEST_F(Store, Attack22NewerDatabaseIsRefused) {
   execute(connect(), "PRAGMA user_version = 99");
   expect_refused_whole("newer version");
   expect_in_force();
-  execute(connect(), "PRAGMA user_version = 1");
+  execute(connect(), "PRAGMA user_version = 2");
   agent().start_again();
   expect_store_ok();
   EXPECT_EQ(ctl_json({"list"}).as_array().size(), 16U);

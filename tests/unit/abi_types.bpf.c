@@ -17,3 +17,5 @@ struct ds01_count_key count_key;
 struct ds01_count count;
 struct ds01_event event;
 struct ds01_state state;
+struct ds01_question question;
+struct ds01_holder holder;

@@ -100,6 +100,7 @@ void expect_defaults(const Config& config) {
   const Config defaults;
   EXPECT_EQ(config.gpu_mode, defaults.gpu_mode);
   EXPECT_THAT(config.devices, Pointwise(SameRule(), default_devices()));
+  EXPECT_FALSE(config.open_telemetry);
   EXPECT_EQ(config.allow_cgroups, defaults.allow_cgroups);
   EXPECT_EQ(config.exempt_users, defaults.exempt_users);
   EXPECT_EQ(config.exempt_groups, defaults.exempt_groups);
@@ -140,8 +141,9 @@ mode: full
 devices:
   - {class: gpu, major: nvidia, minors: 0-7, index: minor}
   - {class: dri, major: 226}
+telemetry: allow
 allow: {cgroups: [/a.slice, /b.slice/c]}
-exempt: {users: [x, uid:1000], groups: [g], cgroups: [/system.slice/s.service], rules: [{cgroup: /r, user: u}]}
+exempt: {users: [x, uid:1000], groups: [g], cgroups: [/system.slice/s.service], rules: [{cgroup: /r, user: u}, {group: g, cgroup: /r}]}
 deny: {users: [mallory]}
 admin: {users: [boss], groups: []}
 grants:
@@ -154,11 +156,12 @@ audit: {limit: 0, window: 5m, journald: false, json: ""}
   EXPECT_THAT(config.devices,
               Pointwise(SameRule(), std::vector<DeviceRule>{{DeviceClass::gpu, "nvidia", 0, 7, true, ""},
                                                             {DeviceClass::dri, 226U, 0, 1048575, false, ""}}));
+  EXPECT_TRUE(config.open_telemetry);
   EXPECT_THAT(config.allow_cgroups, ElementsAre("/a.slice", "/b.slice/c"));
   EXPECT_THAT(config.exempt_users, ElementsAre("x", "uid:1000"));
   EXPECT_THAT(config.exempt_groups, ElementsAre("g"));
   EXPECT_THAT(config.exempt_cgroups, ElementsAre("/system.slice/s.service"));
-  EXPECT_THAT(config.exempt_rules, ElementsAre(ExemptRule{"/r", "u"}));
+  EXPECT_THAT(config.exempt_rules, ElementsAre(ExemptRule{"/r", "u", ""}, ExemptRule{"/r", "", "g"}));
   EXPECT_THAT(config.deny_users, ElementsAre("mallory"));
   EXPECT_THAT(config.admin_users, ElementsAre("boss"));
   EXPECT_THAT(config.admin_groups, IsEmpty());
@@ -197,13 +200,11 @@ TEST_F(ConfigTest, GateModeWinsOverMode) {
 TEST_F(ConfigTest, KeysWithoutEffectAreNamed) {
   const Config config = good(R"(
 gates: {docker: monitoring}
-telemetry: allow
-grants: {soft_grace: 1h, kill_grace: 1s}
 notices: {denied_text: "Ask Eve."}
 quota: {limits: /other.yaml, warn_at: 1}
 )");
-  EXPECT_THAT(config.without_effect, ElementsAre("gates.docker", "telemetry", "grants.soft_grace", "grants.kill_grace",
-                                                 "notices.denied_text", "quota.limits", "quota.warn_at"));
+  EXPECT_THAT(config.without_effect,
+              ElementsAre("gates.docker", "notices.denied_text", "quota.limits", "quota.warn_at"));
 }
 
 TEST_F(ConfigTest, DefaultOfKeyWithoutEffectIsNotNamed) {
@@ -288,6 +289,11 @@ TEST_F(ConfigTest, SecondDocumentIsRefused) {
   EXPECT_EQ(bad("version: 1\n...\nmode: full\n"), "agent.yaml:3: "s + kReason);
   EXPECT_EQ(bad("{version: 1} mode\n"), "agent.yaml:1: "s + kReason);
   EXPECT_EQ(good("---\nmode: full\n...\n").gpu_mode, Mode::full);
+}
+
+TEST_F(ConfigTest, ExemptRuleIsForAUserOrAGroup) {
+  EXPECT_EQ(bad("exempt:\n  rules:\n  - {cgroup: /a, user: u, group: g}\n"),
+            "agent.yaml:3: exempt.rules[0]: has both 'user' and 'group'; write a rule for each");
 }
 
 TEST_F(ConfigTest, AnchorsAndAliasesAreRefused) {
@@ -393,9 +399,10 @@ TEST_F(ConfigTest, KeyThatIsNoWordIsRefused) {
 
 TEST_F(ConfigTest, MissingKeyOfAnItemIsNamed) {
   EXPECT_EQ(bad_device("", "{major: 195}"), "needs the key 'class'");
-  EXPECT_EQ(bad_device("", "{class: gpu}"), "needs the key 'major'");
+  EXPECT_EQ(bad_device("", "{class: gpu}"), "needs the key 'major' or 'vendor'");
   EXPECT_EQ(bad("exempt:\n  rules: [{user: u}]\n"), "agent.yaml:2: exempt.rules[0]: needs the key 'cgroup'");
-  EXPECT_EQ(bad("exempt:\n  rules: [{cgroup: /a}]\n"), "agent.yaml:2: exempt.rules[0]: needs the key 'user'");
+  EXPECT_EQ(bad("exempt:\n  rules: [{cgroup: /a}]\n"),
+            "agent.yaml:2: exempt.rules[0]: needs the key 'user' or 'group'");
   EXPECT_EQ(bad("grants:\n  auto_approve: [{group: a}]\n"),
             "agent.yaml:2: grants.auto_approve[0]: needs the key 'up_to'");
   EXPECT_EQ(bad("grants:\n  auto_approve: [{up_to: 1h}]\n"),
@@ -438,7 +445,7 @@ constexpr Expectation kLists[] = {
     {"exempt.users", "a list of users such as [alice]"},
     {"exempt.groups", "a list of groups such as [staff]"},
     {"exempt.cgroups", "a list of cgroups such as [/ds01.slice]"},
-    {"exempt.rules", "a list of {cgroup: …, user: …}"},
+    {"exempt.rules", "a list of {cgroup: …, user: …} or {cgroup: …, group: …}"},
     {"deny.users", "a list of users such as [alice]"},
     {"admin.users", "a list of users such as [alice]"},
     {"admin.groups", "a list of groups such as [staff]"},
@@ -577,6 +584,16 @@ TEST_F(ConfigTest, MinorsIncludeBothEndsOfTheRange) {
   EXPECT_EQ(good("devices: [{class: gpu, major: 195, minors: 7}]\n").devices.front().last_minor, 7U);
 }
 
+TEST_F(ConfigTest, VendorStandsInPlaceOfAMajor) {
+  const auto rule = good("devices: [{class: dri, vendor: 0x10de}]\n").devices.front();
+  EXPECT_EQ(rule, (DeviceRule{DeviceClass::dri, Vendor{0x10de}, 0, 1048575, false, rule.where}));
+  EXPECT_EQ(bad_device("", "{class: dri, vendor: 0x10de, major: 226}"),
+            "has both 'major' and 'vendor'; write a rule for each");
+  for (const auto key : {"minors: 0", "index: minor", "index: none"})
+    EXPECT_EQ(bad_device("", fmt::format("{{class: dri, vendor: 0x10de, {}}}", key)),
+              "'minors' and 'index' go with 'major' only: a vendor's nodes are gated all, with the index of their GPU");
+}
+
 TEST_F(ConfigTest, TwoRulesForTheSameNodeAreRefused) {
   EXPECT_EQ(bad("devices:\n- {class: gpu, major: 195, minors: 0-254}\n- {class: dri, major: 226}\n"
                 "- {class: control, major: 195, minors: 254-255}\n"),
@@ -585,11 +602,31 @@ TEST_F(ConfigTest, TwoRulesForTheSameNodeAreRefused) {
             2U);
 }
 
+TEST_F(ConfigTest, TwoRulesForOneVendorAreRefused) {
+  EXPECT_EQ(bad("devices:\n- {class: dri, vendor: 0x10de}\n- {class: dri, vendor: 0x8086}\n"
+                "- {class: compute, vendor: 0x10DE}\n"),
+            "agent.yaml:4: devices[2]: covers device nodes that devices[0] covers already");
+}
+
+// Every node of the drivers that users' programs open.
+TEST_F(ConfigTest, BuiltInRulesCoverThreeVendors) {
+  std::vector<std::string> rules;
+  for (const auto& rule : default_devices()) {
+    const auto* name = std::get_if<std::string>(&rule.nodes);
+    const auto* vendor = std::get_if<Vendor>(&rule.nodes);
+    if (name != nullptr) rules.push_back(fmt::format("{} {}", to_string(rule.device_class), *name));
+    if (vendor != nullptr) rules.push_back(fmt::format("{} {:#x}", to_string(rule.device_class), vendor->id));
+  }
+  EXPECT_THAT(rules, ElementsAre("compute nvidia-uvm", "compute nvidia-fs", "compute gdrdrv", "capability nvidia-caps",
+                                 "capability nvidia-caps-imex-channels", "fabric nvidia-nvswitch",
+                                 "fabric nvidia-nvlink", "dri 0x10de", "compute kfd", "dri 0x1002", "dri 0x8086"));
+}
+
 // The names differ between drivers; the number does not, and is gated before the driver is loaded too.
 TEST_F(ConfigTest, BuiltInRulesCoverAllOfNvidiasFirstMajorByNumber) {
   std::vector<bool> covered(256);
   for (const auto& rule : default_devices())
-    if (rule.major == std::variant<std::uint32_t, std::string>(195U))
+    if (rule.nodes == decltype(rule.nodes)(195U))
       for (auto minor = rule.first_minor; minor <= rule.last_minor; ++minor) covered[minor] = true;
   EXPECT_THAT(covered, testing::Each(true));
 }

@@ -350,13 +350,16 @@ class BrokenStoreTest : public ApiTest {
   database::Database broken_{
       [this] { return folder_.write("broken/ds01.db", "this is no database, however long one looks at it"); }()};
   grants::Store store_of_broken_{broken_, clock_};
-  grants::Service grants_of_broken_{
-      {kernel_, store_of_broken_, clock_, users_, cgroups_, [] { return std::vector<devices::Gpu>{}; }}, {}, {}};
+  grants::Service grants_of_broken_{{kernel_, store_of_broken_, clock_, users_, cgroups_,
+                                     [] { return std::vector<devices::Gpu>{}; }, [] { return devices::CapNames{}; }},
+                                    {},
+                                    {}};
   grants::Requests requests_of_broken_{{grants_of_broken_, store_of_broken_, clock_, users_}, {}};
   notify::Notifier notifier_of_broken_{
       {broken_, clock_, folder_.path(), folder_.path(), [](uid_t) { return std::vector<std::string>{}; }}};
   Api broken_api_{{enforcer_, grants_of_broken_, requests_of_broken_, trail_, notifier_of_broken_, announcer_, broken_,
-                   clock_, users_, cgroups_, source_, folder_.path() / "proc", clock_.wall(), [this] { ++changes_; }}};
+                   clock_, users_, cgroups_, source_, folder_.path() / "proc", clock_.wall(),
+                   [](const grants::Grant&) {}, [this] { ++changes_; }}};
   http::Response send_broken(const std::string& method, const std::string& path, const std::string& body = "") {
     return broken_api_.handle(caller_, {method, path, "", body});
   }

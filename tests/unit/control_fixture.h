@@ -84,12 +84,14 @@ class ApiTest : public ::testing::Test {
                                 users_,
                                 cgroups_,
                                 database_,
-                                {folder_.path(), folder_.path(), folder_.path(), folder_.path()},
+                                {folder_.path(), folder_.path(), folder_.path(), folder_.path(), folder_.path()},
                                 [](const ds01_event&) {}},
                                {}};
   grants::Store store_{database_, clock_};
-  grants::Service grants_{
-      {kernel_, store_, clock_, users_, cgroups_, [] { return std::vector<devices::Gpu>{}; }}, {}, {}};
+  grants::Service grants_{{kernel_, store_, clock_, users_, cgroups_, [] { return std::vector<devices::Gpu>{}; },
+                           [] { return devices::CapNames{}; }},
+                          {},
+                          {}};
   grants::Requests requests_{{grants_, store_, clock_, users_}, {}};
   audit::Trail trail_{{clock_, users_, cgroups_, "/proc", [](const Error& error) { ADD_FAILURE() << error.message; }},
                       to_file(folder_.path() / "audit.jsonl")};
@@ -97,8 +99,10 @@ class ApiTest : public ::testing::Test {
                               [](uid_t) { return std::vector<std::string>{}; }}};
   notify::Announcer announcer_{{notifier_, clock_, [](uid_t, const std::string&, const Result<notify::Delivery>&) {}}};
   int changes_ = 0;
+  std::vector<std::uint64_t> revoked_;
   Api api_{{enforcer_, grants_, requests_, trail_, notifier_, announcer_, database_, clock_, users_, cgroups_, source_,
-            folder_.path() / "proc", clock_.wall(), [this] { ++changes_; }}};
+            folder_.path() / "proc", clock_.wall(),
+            [this](const grants::Grant& grant) { revoked_.push_back(grant.number); }, [this] { ++changes_; }}};
   authz::Caller caller_{{1000, "alice", 1000}, 77, false, true, "/user.slice"};
 };
 

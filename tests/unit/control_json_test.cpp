@@ -30,6 +30,7 @@ grants::Grant grant(const Clock& clock) {
   grant.subject.uid = 1000;
   grant.subject.name = "alice";
   grant.gpus = {{0, "GPU-aaaa"}, {1, ""}};
+  grant.caps = {"nvidia-cap30"};
   grant.created = clock.wall();
   grant.end = clock.boot() + 90s;
   grant.granted_by = {0, "root", 1002};
@@ -42,7 +43,7 @@ TEST(ToJson, GrantHasTheContractsShape) {
   EXPECT_EQ(
       boost::json::serialize(to_json(grant(clock), clock)),
       R"({"id":"g-7","subject":{"kind":"user","name":"alice","uid":1000},)"
-      R"("gpus":[{"index":0,"uuid":"GPU-aaaa"},{"index":1,"uuid":null}],"caps":[],)"
+      R"("gpus":[{"index":0,"uuid":"GPU-aaaa"},{"index":1,"uuid":null}],"caps":["nvidia-cap30"],)"
       R"("created_at":"2026-03-01T12:00:00Z","expires_at":"2026-03-01T12:01:30Z","remaining_s":90,)"
       R"("on_expiry":"cut","granted_by":{"uid":0,"name":"root","login_uid":1002},"reason":"thesis","state":"active"})");
 }

@@ -258,6 +258,32 @@ TEST(Clock, ConvertsBothWays) {
   EXPECT_EQ(clock.to_boot(WallTime(999'990s)), BootTime(90s));
 }
 
+// Each look takes 1 us. After the `late`-th one this thread is held up for 5 s.
+class HeldUpClock final : public Clock {
+ public:
+  explicit HeldUpClock(int late) : late_(late) {}
+  BootTime boot() const override { return BootTime(look()); }
+  WallTime wall() const override { return WallTime(1000s + look()); }
+  std::string boot_id() const override { return "boot"; }
+
+ private:
+  std::chrono::nanoseconds look() const {
+    const auto now = now_;
+    now_ += ++looks_ == late_ ? 5s : 1us;
+    return now;
+  }
+  int late_;
+  mutable int looks_ = 0;
+  mutable std::chrono::nanoseconds now_{0};
+};
+
+TEST(Clock, TheTwoClocksAreReadAtOnce) {
+  for (int late = 1; late < 8; ++late) {
+    const HeldUpClock clock(late);
+    EXPECT_LE(std::chrono::abs(clock.wall_minus_boot() - 1000s), 2us) << late;
+  }
+}
+
 TEST(SystemClock, ReadsTheTwoKernelClocks) {
   const SystemClock clock;
   const auto read = [](clockid_t id) {

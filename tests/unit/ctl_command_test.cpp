@@ -123,6 +123,9 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Asking{
             {"grant", "alice", "1h"}, R"(POST /v1/grants {"subject":"alice","gpus":"all","duration_s":3600})", kGrant},
+        Asking{{"grant", "alice", "--caps", "nvidia-cap30,mig/config"},
+               R"(POST /v1/grants {"subject":"alice","gpus":"all","caps":"nvidia-cap30,mig/config"})",
+               kGrant},
         Asking{{"grant", "uid:5", "permanent", "--gpus", "0,2"},
                R"(POST /v1/grants {"subject":"uid:5","gpus":"0,2","permanent":true})",
                kGrant},

@@ -123,6 +123,12 @@ TEST(GrantsView, RowsAndFooter) {
             "\n3 grants\n");
 }
 
+TEST(GrantsView, CapsStandBesideTheGpus) {
+  const auto caps = R"({"caps": ["nvidia-cap30", "imex-channel0"]})";
+  EXPECT_THAT(grants_view({grant(caps)}, {}), HasSubstr("alice    0,2,nvidia-cap30,imex-channel0  1h30m"));
+  EXPECT_THAT(grant_view(grant(caps)), HasSubstr("may use GPU 0,2 and nvidia-cap30,imex-channel0\n"));
+}
+
 TEST(GrantsView, LegendOffHasNoFooter) {
   TableStyle style;
   style.legend = false;

@@ -28,14 +28,14 @@ class EnforcerTest : public ::testing::Test {
   identity::Cgroups cgroups_{folder_.make("cgroup")};
   database::Database database_{folder_.path() / "ds01.db"};
   int events_ = 0;
-  Enforcer enforcer_{
-      {clock_,
-       users_,
-       cgroups_,
-       database_,
-       {folder_.path() / "proc", folder_.path() / "lsm", folder_.path(), folder_.path() / "pins" / "ds01"},
-       [this](const ds01_event&) { ++events_; }},
-      {}};
+  Enforcer enforcer_{{clock_,
+                      users_,
+                      cgroups_,
+                      database_,
+                      {folder_.path() / "proc", folder_.path() / "sys", folder_.path() / "lsm", folder_.path(),
+                       folder_.path() / "pins" / "ds01"},
+                      [this](const ds01_event&) { ++events_; }},
+                     {}};
 };
 
 TEST_F(EnforcerTest, NotStartedEverythingThatNeedsTheKernelIsUnavailable) {
@@ -100,6 +100,18 @@ TEST_F(EnforcerTest, RefreshSeesWhatHasChanged) {
   EXPECT_EQ(enforcer_.resolved().devices[0].major, 240U);
   EXPECT_EQ(enforcer_.resolved().exempt_uids, std::set<uid_t>{1002});
   EXPECT_EQ(enforcer_.resolved().allowed_cgroups.size(), 1U);
+}
+
+TEST_F(EnforcerTest, RefreshSeesNodesByVendor) {
+  config::Config config;
+  config.devices = {{config::DeviceClass::dri, config::Vendor{0x10de}, 0, 255, false, "agent.yaml:3: devices[0]"}};
+  ASSERT_TRUE(enforcer_.apply(config));
+  EXPECT_TRUE(enforcer_.resolved().devices.empty());
+  folder_.write("sys/class/drm/card0/dev", "226:0\n");
+  folder_.write("sys/class/drm/card0/device/vendor", "0x10de\n");
+  ASSERT_TRUE(enforcer_.refresh());
+  ASSERT_EQ(enforcer_.resolved().devices.size(), 1U);
+  EXPECT_EQ(enforcer_.resolved().devices[0].major, 226U);
 }
 
 TEST_F(EnforcerTest, RefreshFailingKeepsWhatWasResolved) {

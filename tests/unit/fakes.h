@@ -72,6 +72,10 @@ class Users final : public identity::Users {
     return found->second;
   }
   Result<gid_t> gid_of(const std::string&) const override { return gid_t{100}; }
+  Result<bool> is_member(uid_t uid, const std::string& group) const override {
+    DS01_TRY(const auto members, members_of(group));
+    return members.contains(uid);
+  }
 
   std::map<std::string, uid_t> uids{{"root", 0}, {"alice", 1000}, {"bob", 1001}, {"carol", 1002}};
   std::map<std::string, std::set<uid_t>> groups{{"staff", {1000, 1001}}};

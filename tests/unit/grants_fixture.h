@@ -41,7 +41,8 @@ class ServiceTest : public ::testing::Test {
     explicit Agent(ServiceTest& test)
         : database(test.file_),
           store(database, test.clock_),
-          service({test.kernel_, store, test.clock_, test.users_, test.cgroups_, [&test] { return test.gpus_; }},
+          service({test.kernel_, store, test.clock_, test.users_, test.cgroups_, [&test] { return test.gpus_; },
+                   [&test] { return test.caps_; }},
                   test.settings_, test.leads_),
           requests({service, store, test.clock_, test.users_}, test.settings_),
           loaded(service.load()) {
@@ -110,6 +111,7 @@ class ServiceTest : public ::testing::Test {
   const std::filesystem::path file_ = folder_.path() / "ds01.db";
   identity::Cgroups cgroups_{root_.path()};
   std::vector<devices::Gpu> gpus_{{0, "GPU-aaaa"}, {1, "GPU-bbbb"}};
+  devices::CapNames caps_{{"mig/gpu0/gi1/access", 30}, {"sys/fabric-imex-mgmt", 4321}};
   Actor actor_{0, "root", 1002};
   config::Grants settings_;
   Leads leads_{1h, 10min};

@@ -234,5 +234,87 @@ TEST(State, EveryStateHasAName) {
   EXPECT_EQ(to_string(State::suspended), "suspended");
 }
 
+// ---- soft ends
+
+class SoftEndTest : public ServiceTest {
+ protected:
+  Grant soft_grant() {
+    auto asked = request("alice", 1h);
+    asked.on_expiry = config::OnExpiry::soft;
+    const auto granted = grant(asked);
+    EXPECT_EQ(fake::message(granted), "");
+    return granted.value_or(Grant{});
+  }
+};
+
+TEST_F(SoftEndTest, OnlyASoftGrantTellsTheKernelOfAGrace) {
+  soft_grant();
+  granted("bob", 1h);
+  EXPECT_EQ(in_kernel(1000)->value.soft_grace, 24 * 3600 * 1'000'000'000ULL);
+  EXPECT_EQ(in_kernel(1001)->value.soft_grace, 0U);
+}
+
+TEST_F(SoftEndTest, StaysInTheKernelForItsGrace) {
+  soft_grant();
+  const auto end = in_kernel(1000)->value.ends;
+  clock_.advance(1h);
+  EXPECT_THAT(ids(service().expire(10)), ElementsAre("g-1"));
+  ASSERT_NE(in_kernel(1000), nullptr);
+  EXPECT_EQ(in_kernel(1000)->value.ends, end);
+  EXPECT_EQ(service().next_due(), clock_.boot() + 24h);
+  ASSERT_TRUE(service().release());
+  EXPECT_NE(in_kernel(1000), nullptr);
+  clock_.advance(24h);
+  ASSERT_TRUE(service().release());
+  EXPECT_EQ(in_kernel(1000), nullptr);
+  EXPECT_EQ(service().next_due(), std::nullopt);
+}
+
+TEST_F(SoftEndTest, RevokedEndsNowAndStaysForItsGrace) {
+  soft_grant();
+  clock_.advance(10min);
+  ASSERT_TRUE(revoke("alice"));
+  ASSERT_NE(in_kernel(1000), nullptr);
+  EXPECT_EQ(in_kernel(1000)->value.ends, static_cast<std::uint64_t>(clock_.boot().time_since_epoch().count()));
+}
+
+TEST_F(SoftEndTest, SurvivesARestartOfTheAgent) {
+  soft_grant();
+  clock_.advance(1h);
+  ASSERT_TRUE(service().expire(10));
+  restart();
+  EXPECT_FALSE(service().sync()->any());
+  EXPECT_NE(in_kernel(1000), nullptr);
+  clock_.advance(24h);
+  ASSERT_TRUE(service().release());
+  EXPECT_EQ(in_kernel(1000), nullptr);
+}
+
+TEST_F(SoftEndTest, NewGrantTakesItsPlaceForGood) {
+  soft_grant();
+  clock_.advance(1h);
+  ASSERT_TRUE(service().expire(10));
+  granted("alice", 48h);
+  clock_.advance(24h);
+  ASSERT_TRUE(service().release());
+  ASSERT_NE(in_kernel(1000), nullptr);
+  EXPECT_EQ(in_kernel(1000)->value.number, 2U);
+}
+
+// ---- told in the same transaction
+
+TEST_F(ServiceTest, ExpiryThatIsNotStoredTellsNobody) {
+  granted("alice", 1h);
+  clock_.advance(1h);
+  break_store();
+  int told = 0;
+  const auto tell = [&](const std::vector<Grant>& grants) { told += static_cast<int>(grants.size()); };
+  EXPECT_FALSE(service().expire(10, tell));
+  EXPECT_EQ(told, 0);
+  mend_store();
+  EXPECT_TRUE(service().expire(10, tell));
+  EXPECT_EQ(told, 1);
+}
+
 }  // namespace
 }  // namespace ds01::grants

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grants on disk: what survives a restart and a reboot, and that neither store nor kernel changes without the other.
+#include "database/schema.h"
 #include "grants_fixture.h"
 
 namespace ds01::grants {
@@ -21,6 +22,7 @@ void expect_same(const Grant& a, const Grant& b) {
   EXPECT_EQ(a.subject.cgroup_id, b.subject.cgroup_id);
   EXPECT_EQ(a.subject.cgroup_depth, b.subject.cgroup_depth);
   EXPECT_EQ(a.scope(), b.scope());
+  EXPECT_EQ(a.caps, b.caps);
   EXPECT_EQ(a.created, b.created);
   EXPECT_EQ(a.end, b.end);
   EXPECT_EQ(a.term, b.term);
@@ -38,6 +40,7 @@ TEST_F(StoreTest, EverythingSurvivesARestart) {
   auto asked = request("alice", 90min, "1,GPU-aaaa");
   asked.reason = "für die Messung; DROP TABLE grants; --'\"";
   asked.on_expiry = config::OnExpiry::soft;
+  asked.caps = "nvidia-cap30,imex-channel0";
   std::vector<Grant> grants{*grant(asked)};
   grants.push_back(granted("bob", clock_.wall() + 2h));
   grants.push_back(granted("uid:4242", Permanent{}));
@@ -50,6 +53,39 @@ TEST_F(StoreTest, EverythingSurvivesARestart) {
   EXPECT_EQ(kernel_.map.size(), kernel);
   EXPECT_FALSE(service().sync()->any());
   EXPECT_EQ(service().next_due(), clock_.boot() + 30min);  // alice's warning
+}
+
+TEST_F(StoreTest, CapsChangeWithTheGrant) {
+  auto asked = request("alice");
+  asked.caps = "nvidia-cap30";
+  ASSERT_TRUE(grant(asked));
+  asked.caps = "nvidia-cap31,nvidia-cap30";
+  ASSERT_TRUE(grant(asked));
+  EXPECT_THAT(stored()[0].caps, ElementsAre("nvidia-cap30", "nvidia-cap31"));
+  ASSERT_TRUE(grant("alice"));
+  EXPECT_THAT(stored()[0].caps, IsEmpty());
+}
+
+// The first version's grants named no capability nodes.
+TEST_F(StoreTest, FileOfTheFirstVersionIsReadOn) {
+  agent_.reset();
+  std::filesystem::remove_all(folder_.path());
+  {
+    database::Database first(file_, database::schema().first(1));
+    ASSERT_TRUE(
+        first.run("INSERT INTO grants (uid, name, created, boot_id, term, on_expiry, granted_by_uid, "
+                  "granted_by_name, reason, state, end_reason) "
+                  "VALUES (1000, 'alice', 1, '', 0, 'soft', 0, 'root', 'thesis', 'active', '')",
+                  {}));
+  }
+  ASSERT_TRUE(restart().loaded);
+  const auto kept = service().find("g-1");
+  ASSERT_TRUE(kept) << message(kept);
+  EXPECT_EQ(kept->subject.name, "alice");
+  EXPECT_EQ(kept->reason, "thesis");
+  EXPECT_EQ(kept->scope(), "all GPUs");
+  EXPECT_THAT(kept->caps, IsEmpty());
+  EXPECT_EQ(granted("alice", Permanent{}).id(), "g-1");
 }
 
 TEST_F(StoreTest, EndedOnesSurviveARestart) {
@@ -202,7 +238,7 @@ TEST_F(StoreTest, StoreFailsNothingReachesTheKernel) {
   EXPECT_EQ(service().find("alice")->end, End(clock_.boot() + 1h));
   clock_.advance(1h);
   EXPECT_EQ(code(service().expire(10)), ErrorCode::system);
-  EXPECT_NE(in_kernel(1000), nullptr);
+  EXPECT_EQ(stored().at(0).state, State::active);  // to be tried again; the kernel denies it since its end
   mend_store();
   EXPECT_THAT(ids(service().expire(10)), ElementsAre("g-1"));
 }
@@ -291,7 +327,9 @@ TEST_F(StoreTest, LoadThatFailedAllowsNoChange) {
   agent_.reset();
   database::Database database(file_);
   Store store(database, clock_);
-  Service service({kernel_, store, clock_, users_, cgroups_, [] { return std::vector<devices::Gpu>(); }}, {}, {});
+  Service service({kernel_, store, clock_, users_, cgroups_, [] { return std::vector<devices::Gpu>(); },
+                   [] { return devices::CapNames(); }},
+                  {}, {});
   EXPECT_EQ(code(service.grant(request("alice"), actor_)), ErrorCode::system);
   EXPECT_EQ(code(service.sync()), ErrorCode::system);
   EXPECT_NE(in_kernel(1000), nullptr);

@@ -7,6 +7,7 @@ namespace {
 
 using fake::code;
 using fake::message;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -234,6 +235,60 @@ TEST_F(ServiceTest, GpuBeyondTheKernelsBitsIsRefused) {
   gpus_ = {{0, "GPU-aaaa"}, {256, "GPU-bbbb"}, {4'000'000'000U, "GPU-cccc"}};
   for (const auto* list : {"256", "GPU-bbbb", "4000000000", "0,GPU-cccc"})
     EXPECT_EQ(code(grant("alice", {}, list)), ErrorCode::invalid) << list;
+}
+
+// ---- capability nodes
+
+TEST_F(ServiceTest, CapsReachTheKernelByFamilyAndMinor) {
+  auto asked = request("alice", {}, "0");
+  asked.caps = "imex-channel0,mig/gpu0/gi1/access,nvidia-cap7,nvidia-cap030";
+  const auto result = grant(asked);
+  ASSERT_TRUE(result) << message(result);
+  EXPECT_THAT(result->caps, ElementsAre("nvidia-cap7", "nvidia-cap30", "imex-channel0"));
+  EXPECT_EQ(result->scope(), "GPU 0 and nvidia-cap7, nvidia-cap30, imex-channel0");
+  const auto& caps = in_kernel(1000)->value.caps;
+  EXPECT_EQ(caps[0], DS01_DEV(DS01_CAPS_NVIDIA, 7U));
+  EXPECT_EQ(caps[1], DS01_DEV(DS01_CAPS_NVIDIA, 30U));
+  EXPECT_EQ(caps[2], DS01_DEV(DS01_CAPS_IMEX, 0U));
+  for (int i = 3; i < DS01_GRANT_CAPS; ++i) EXPECT_EQ(caps[i], 0U) << i;
+}
+
+TEST_F(ServiceTest, CapsNotGivenAreNone) {
+  const auto grant = granted("alice");
+  EXPECT_THAT(grant.caps, IsEmpty());
+  for (const auto cap : in_kernel(1000)->value.caps) EXPECT_EQ(cap, 0U);
+}
+
+TEST_F(ServiceTest, CapsBadAreRefused) {
+  const std::pair<std::string, std::string> table[] = {
+      {"", "no capability node given"},
+      {",", "no capability node given"},
+      {"x", "'x' is not a capability node"},
+      {"none,nvidia-cap1", "'none' is not a capability node"},
+      {"nvidia-cap1, nvidia-cap2", "' nvidia-cap2' is not a capability node"},
+      {"nvidia-cap1048576", "'nvidia-cap1048576' is not a capability node"},
+      {"mig/gpu9/gi1/access", "the driver has no capability 'mig/gpu9/gi1/access'"},
+      {"gpu0/gi1/access", "the driver has no capability 'gpu0/gi1/access'"},
+  };
+  for (const auto& [list, expected] : table) {
+    auto asked = request("alice");
+    asked.caps = list;
+    const auto result = grant(asked);
+    EXPECT_EQ(code(result), ErrorCode::invalid) << list;
+    EXPECT_THAT(message(result), HasSubstr(expected)) << list;
+  }
+  EXPECT_TRUE(kernel_.map.empty());
+}
+
+TEST_F(ServiceTest, CapsAreAsManyAsTheKernelTakes) {
+  auto asked = request("alice");
+  asked.caps = "nvidia-cap1";
+  for (int i = 2; i <= DS01_GRANT_CAPS; ++i) asked.caps += ",nvidia-cap" + std::to_string(i);
+  EXPECT_EQ(grant(asked)->caps.size(), std::size_t{DS01_GRANT_CAPS});
+  asked.caps += ",nvidia-cap1";
+  EXPECT_TRUE(grant(asked));
+  asked.caps += ",nvidia-cap17";
+  EXPECT_THAT(message(grant(asked)), HasSubstr("17 capability nodes, and a grant takes 16"));
 }
 
 // ---- reasons

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grants and what changes around them: ends that move, warnings, accounts, cgroups, a kernel that holds something else.
+#include <cstring>
+#include <functional>
+
 #include "grants_fixture.h"
 
 namespace ds01::grants {
@@ -199,7 +202,10 @@ TEST_F(AccountTest, ReusedIsSuspendedAndReported) {
 TEST_F(AccountTest, DeletedIsSuspendedAndComesBack) {
   granted("alice", 2h);
   users_.uids.erase("alice");
+  EXPECT_THAT(check(), IsEmpty());
+  EXPECT_TRUE(service().misses_accounts());
   EXPECT_EQ(check().at(0).why, "uid 1000 has no account any more");
+  EXPECT_FALSE(service().misses_accounts());
   EXPECT_EQ(service().find("alice")->state, State::suspended);  // by the name that was recorded
   users_.uids["alice"] = 1000;
   const auto changes = check();
@@ -209,6 +215,30 @@ TEST_F(AccountTest, DeletedIsSuspendedAndComesBack) {
   EXPECT_NE(in_kernel(1000), nullptr);
   EXPECT_EQ(service().suspended_count(), 0U);
   EXPECT_EQ(stored().at(0).state, State::active);
+}
+
+// A directory service that comes up after us knows nobody for a while.
+TEST_F(AccountTest, AbsentForAMomentIsNotSuspended) {
+  granted("alice", 2h);
+  users_.uids.erase("alice");
+  reboot();
+  EXPECT_THAT(*agent_->loaded, IsEmpty());
+  ASSERT_TRUE(service().sync());
+  EXPECT_NE(in_kernel(1000), nullptr);
+  EXPECT_THAT(check(), IsEmpty());
+  users_.uids["alice"] = 1000;
+  EXPECT_THAT(check(), IsEmpty());
+  EXPECT_FALSE(service().misses_accounts());
+  EXPECT_EQ(service().find("alice")->state, State::active);
+}
+
+// The uid is somebody else's: what ends is not theirs to be told of.
+TEST_F(AccountTest, SuspendedEndsWithAReason) {
+  granted("alice", 1h);
+  reuse_uid_of_alice();
+  check();
+  clock_.advance(1h);
+  EXPECT_EQ(service().expire(10)->at(0).end_reason, "account changed");
 }
 
 TEST_F(AccountTest, ChangeIsSeenAtStartBeforeAnythingIsInForce) {
@@ -425,11 +455,25 @@ TEST_F(ServiceTest, CgroupChangeThatFailsIsTriedAgain) {
 
 // ---- drift
 
+TEST_F(ServiceTest, SyncSeesEveryPartOfAnEntry) {
+  granted("alice", 1h, "0");
+  auto& value = kernel_.map[{DS01_SUBJECT_UID, 1000}].value;
+  const auto right = value;
+  const std::function<void()> changes[] = {[&] { value.ends += 1; }, [&] { value.clock = DS01_WALL_CLOCK; },
+                                           [&] { value.gpus[3] = 1; }, [&] { value.caps[15] = 1; },
+                                           [&] { value.soft_grace = 1; }};
+  for (std::size_t i = 0; i < std::size(changes); ++i) {
+    changes[i]();
+    EXPECT_EQ(service().sync()->different, 1U) << i;
+    EXPECT_EQ(std::memcmp(&value, &right, sizeof value), 0) << i;
+  }
+}
+
 TEST_F(ServiceTest, SyncRepairsAndReportsWhatTheKernelHasOtherwise) {
   for (const auto* name : {"alice", "bob", "carol"}) granted(name, 1h, "0");
   kernel_.map.erase({DS01_SUBJECT_UID, 1000});
   kernel_.map[{DS01_SUBJECT_UID, 1001}].value.ends += 1;
-  kernel_.map[{DS01_SUBJECT_UID, 66}] = {{66, DS01_SUBJECT_UID, 0}, {DS01_NEVER, 9, {}, 0, 0}, 0};
+  kernel_.map[{DS01_SUBJECT_UID, 66}] = {{66, DS01_SUBJECT_UID, 0}, {DS01_NEVER, 9, 0, {}, {}, 0, 0}, 0};
   kernel_.puts = 0;
   const auto drift = service().sync();
   ASSERT_TRUE(drift);
@@ -476,7 +520,7 @@ TEST_F(ServiceTest, SyncLeavesWhatHasEndedToExpire) {
 
 TEST_F(ServiceTest, SyncNamesTenExamplesAndCountsAll) {
   for (std::uint64_t uid = 1; uid <= 12; ++uid)
-    kernel_.map[{DS01_SUBJECT_UID, uid}] = {{uid, DS01_SUBJECT_UID, 0}, {DS01_NEVER, uid, {}, 0, 0}, 0};
+    kernel_.map[{DS01_SUBJECT_UID, uid}] = {{uid, DS01_SUBJECT_UID, 0}, {DS01_NEVER, uid, 0, {}, {}, 0, 0}, 0};
   const auto drift = service().sync();
   EXPECT_EQ(drift->unknown, 12U);
   EXPECT_EQ(drift->examples.size(), 10U);

@@ -77,6 +77,24 @@ TEST(Compile, MinorsIndexedEachHasItsOwnRule) {
   EXPECT_EQ(rules.device(196, 0), nullptr);
 }
 
+// A DRI node's minor is not its GPU's index.
+TEST(Compile, NodeOfAGpuHasItsIndex) {
+  const Compiled rules(
+      with_devices({{226, 128, 128, DeviceClass::dri, false, 3}, {226, 129, 129, DeviceClass::dri, false}}));
+  EXPECT_EQ(rules.device(226, 128)->flags, DS01_INDEXED);
+  EXPECT_EQ(rules.device(226, 128)->index, 3U);
+  EXPECT_EQ(rules.device(226, 129)->flags, 0U);
+}
+
+TEST(Compile, CapabilitiesHaveTheirFamily) {
+  auto resolved = with_devices({{240, 0, 256, DeviceClass::capability, false, {}, DS01_CAPS_IMEX}});
+  resolved.drivers = {{"nvidia-caps", DeviceClass::capability, DS01_CAPS_NVIDIA}};
+  const Compiled rules(resolved);
+  EXPECT_EQ(rules.device(240, 7)->cap_family, DS01_CAPS_IMEX);
+  EXPECT_EQ(rules.device(240, 256)->cap_family, DS01_CAPS_IMEX);
+  EXPECT_EQ(rules.find(DS01_RULE_NAME, ds01_name_hash("nvidia-caps", 11))->cap_family, DS01_CAPS_NVIDIA);
+}
+
 TEST(Compile, MinorsAlikeWholeBlocksBecomeOneRule) {
   const Compiled rules(with_devices({{234, 0, (1U << 20) - 1, DeviceClass::capability, false}}));
   EXPECT_EQ(rules.count(DS01_RULE_DEVICE), 0U);
@@ -158,6 +176,50 @@ TEST(Compile, ClassesMapToTheKernels) {
   }
 }
 
+std::uint64_t hash_of(std::string_view name) {
+  return ds01_name_hash(name.data(), static_cast<std::uint32_t>(name.size()));
+}
+
+// A driver that was just loaded has a major that no rule knows; the kernel side then looks for its name.
+TEST(Compile, DriverHasARuleByItsName) {
+  Resolved resolved;
+  resolved.drivers = {{"nvidia-uvm", DeviceClass::compute}, {"x", DeviceClass::gpu}, {"x", DeviceClass::control}};
+  resolved.denied_uids = {1000};
+  resolved.allowed_cgroups = {{11, 1}};
+  const Compiled rules(resolved);
+  EXPECT_EQ(rules.count(DS01_RULE_NAME), 2U);
+  const auto* rule = rules.find(DS01_RULE_NAME, hash_of("nvidia-uvm"));
+  ASSERT_NE(rule, nullptr);
+  EXPECT_EQ(rule->device_class, DS01_CLASS_COMPUTE);
+  EXPECT_EQ(rule->flags, DS01_USERS);
+  EXPECT_EQ(rule->depths, 1U << 1);
+  EXPECT_EQ(rule->mode, DS01_MODE_FULL);
+  ASSERT_NE(rules.find(DS01_RULE_NAME, hash_of("x")), nullptr);
+  EXPECT_EQ(rules.find(DS01_RULE_NAME, hash_of("x"))->device_class, DS01_CLASS_GPU);
+}
+
+TEST(Compile, TelemetryOpensGpuAndControlOnly) {
+  using enum DeviceClass;
+  auto resolved = with_devices({});
+  for (const auto device_class : {gpu, control, compute, capability, fabric, dri}) {
+    resolved.devices.push_back(
+        {200, static_cast<std::uint32_t>(device_class), static_cast<std::uint32_t>(device_class), device_class, false});
+    resolved.drivers.push_back({std::string(to_string(device_class)), device_class});
+  }
+  for (const bool open : {false, true}) {
+    resolved.open_telemetry = open;
+    const Compiled rules(resolved);
+    for (const auto device_class : {gpu, control, compute, capability, fabric, dri}) {
+      const auto name = to_string(device_class);
+      const bool expected = open && (device_class == gpu || device_class == control);
+      EXPECT_EQ(rules.device(200, static_cast<std::uint32_t>(device_class))->flags & DS01_QUERY,
+                expected ? DS01_QUERY : 0)
+          << name;
+      EXPECT_EQ(rules.flags(DS01_RULE_NAME, hash_of(name)) & DS01_QUERY, expected ? DS01_QUERY : 0) << name;
+    }
+  }
+}
+
 TEST(Compile, DeviceRulesKnowTheDepthsOfAllCgroupRules) {
   auto resolved = with_devices({{195, 0, 0, DeviceClass::gpu, true}});
   resolved.allowed_cgroups = {{11, 1}, {12, 3}};
@@ -190,6 +252,41 @@ TEST(Compile, PairAloneExemptsNobodyElse) {
   EXPECT_EQ(rules.flags(DS01_RULE_CGROUP, 12), DS01_PAIRED);
   EXPECT_EQ(rules.find(DS01_RULE_CGROUP_UID, 12, 0), nullptr);
   EXPECT_EQ(rules.find(DS01_RULE_UID, 118), nullptr);
+}
+
+// What the kernel side makes of the rules of one cgroup: rule_flags() in bpf/decide.h.
+std::uint32_t flags_in(const Compiled& rules, std::uint64_t cgroup, uid_t uid, bool in_itself) {
+  auto flags = rules.flags(DS01_RULE_CGROUP, cgroup);
+  if ((flags & DS01_PAIRED) != 0) flags |= rules.flags(DS01_RULE_CGROUP_UID, cgroup, uid);
+  return (flags & DS01_EXACT) != 0 && !in_itself ? 0 : flags & (DS01_EXEMPT | DS01_ALLOW);
+}
+
+TEST(Compile, ExactPairHoldsForItsCgroupAndUserOnly) {
+  auto resolved = with_devices({{195, 0, 0, DeviceClass::gpu, true}});
+  resolved.exact_pairs = {{{12, 2}, 65534}};
+  const Compiled rules(resolved);
+  EXPECT_EQ(flags_in(rules, 12, 65534, true), DS01_EXEMPT);
+  EXPECT_EQ(flags_in(rules, 12, 65534, false), 0U);
+  EXPECT_EQ(flags_in(rules, 12, 1000, true), 0U);
+  EXPECT_EQ(rules.device(195, 0)->depths, 1U << 2);
+}
+
+// An exact rule must take nothing away from what the configuration says about the same cgroup and user.
+TEST(Compile, ExactPairAddsToOtherRulesOfItsCgroup) {
+  Resolved resolved;
+  resolved.exact_pairs = {{{11, 2}, 65534}, {{12, 2}, 65534}, {{13, 2}, 65534}, {{14, 2}, 65534}};
+  resolved.exempt_cgroups = {{11, 2}};
+  resolved.allowed_cgroups = {{12, 2}};
+  resolved.exempt_pairs = {{{13, 2}, 65534}, {{14, 2}, 1000}};
+  const Compiled rules(resolved);
+  for (const auto uid : {1000U, 65534U}) {
+    for (const bool in_itself : {true, false}) {
+      EXPECT_EQ(flags_in(rules, 11, uid, in_itself), DS01_EXEMPT) << uid << in_itself;
+      EXPECT_EQ(flags_in(rules, 12, uid, in_itself), DS01_ALLOW) << uid << in_itself;
+      EXPECT_EQ(flags_in(rules, 13, uid, in_itself), uid == 65534 ? DS01_EXEMPT : 0) << uid << in_itself;
+      EXPECT_EQ(flags_in(rules, 14, uid, in_itself), uid == 1000 || in_itself ? DS01_EXEMPT : 0) << uid << in_itself;
+    }
+  }
 }
 
 TEST(Compile, UserDeniedAndExemptCarriesBothFlags) {
@@ -270,13 +367,13 @@ class ResolveTest : public ::testing::Test {
   ResolveTest() { config_.allow_cgroups.clear(); }
 
   Resolved run() const {
-    auto resolved = resolve(config_, majors_, users_, identity::Cgroups(root_.path()));
+    auto resolved = resolve(config_, machine_, users_, identity::Cgroups(root_.path()));
     EXPECT_EQ(fake::message(resolved), "");
     return resolved.value_or(Resolved{});
   }
 
   config::Config config_;
-  devices::Majors majors_;
+  devices::Machine machine_;
   fake::Users users_;
   fake::Folder root_;
 };
@@ -286,7 +383,7 @@ TEST_F(ResolveTest, NamesKnownBecomeIds) {
   root_.make("system.slice/a.service");
   config_.allow_cgroups = {"/ds01.slice"};
   config_.exempt_cgroups = {"/system.slice"};
-  config_.exempt_rules = {{"/system.slice/a.service", "carol"}};
+  config_.exempt_rules = {{"/system.slice/a.service", "carol", ""}};
   config_.exempt_users = {"alice", "uid:4242"};
   config_.exempt_groups = {"staff"};
   config_.deny_users = {"bob"};
@@ -324,14 +421,14 @@ TEST_F(ResolveTest, NameServiceDownKeepsWhoWasDenied) {
   config_.deny_users = {"bob"};
   const auto before = run();
   users_.broken = true;
-  const auto after = resolve(config_, majors_, users_, identity::Cgroups(root_.path()), &before);
+  const auto after = resolve(config_, machine_, users_, identity::Cgroups(root_.path()), &before);
   ASSERT_TRUE(after);
   EXPECT_THAT(after->denied_uids, ElementsAre(1001));
 }
 
 TEST_F(ResolveTest, CgroupMissingIsSilentUntilItAppears) {
   config_.allow_cgroups = {"/ds01.slice"};
-  config_.exempt_rules = {{"/late.slice", "alice"}};
+  config_.exempt_rules = {{"/late.slice", "alice", ""}};
   auto resolved = run();
   EXPECT_THAT(resolved.allowed_cgroups, IsEmpty());
   EXPECT_THAT(resolved.exempt_pairs, IsEmpty());
@@ -343,13 +440,33 @@ TEST_F(ResolveTest, CgroupMissingIsSilentUntilItAppears) {
   EXPECT_EQ(resolved.exempt_pairs.size(), 1U);
 }
 
+TEST_F(ResolveTest, PairWithAGroupExemptsItsMembersThere) {
+  root_.make("a.slice");
+  config_.exempt_rules = {{"/a.slice", "", "staff"}, {"/a.slice", "", "nobodies"}};
+  const auto resolved = run();
+  const auto cgroup = *identity::Cgroups(root_.path()).find("/a.slice");
+  EXPECT_THAT(resolved.exempt_pairs, ElementsAre(Pair(cgroup, 1000), Pair(cgroup, 1001)));
+  EXPECT_THAT(resolved.exempt_uids, IsEmpty());
+  EXPECT_THAT(resolved.warnings, ElementsAre("exempt.rules: no such group: nobodies, ignoring it"));
+}
+
 TEST_F(ResolveTest, PairWithUnknownUserExemptsNobody) {
   root_.make("a.slice");
-  config_.exempt_rules = {{"/a.slice", "mallory"}};
+  config_.exempt_rules = {{"/a.slice", "mallory", ""}};
   const auto resolved = run();
   EXPECT_THAT(resolved.exempt_pairs, IsEmpty());
   EXPECT_THAT(resolved.exempt_cgroups, IsEmpty());
   EXPECT_THAT(resolved.warnings, ElementsAre("exempt.rules: no such user: mallory, ignoring it"));
+}
+
+// libnvidia-container's hook runs as this user in the container runtime's own cgroup.
+TEST_F(ResolveTest, RuntimesOfContainersAreExemptExactly) {
+  EXPECT_THAT(run().exact_pairs, IsEmpty());
+  root_.make("system.slice/docker.service");
+  root_.make("system.slice/containerd.service");
+  const identity::Cgroups cgroups(root_.path());
+  EXPECT_THAT(run().exact_pairs, ElementsAre(Pair(*cgroups.find("/system.slice/docker.service"), 65534),
+                                             Pair(*cgroups.find("/system.slice/containerd.service"), 65534)));
 }
 
 TEST_F(ResolveTest, RootInDenyIsAWarning) {
@@ -360,18 +477,34 @@ TEST_F(ResolveTest, RootInDenyIsAWarning) {
   EXPECT_THAT(resolved.warnings, ElementsAre(HasSubstr("deny.users")));
 }
 
+TEST_F(ResolveTest, DriversNotLoadedAreKnownByName) {
+  machine_.majors = {{"loaded", 240}};
+  config_.devices = {{DeviceClass::compute, "loaded", 0, 255, false, ""},
+                     {DeviceClass::fabric, "late", 0, 255, false, ""}};
+  const auto resolved = run();
+  EXPECT_THAT(resolved.devices, ElementsAre(DeviceRange{240, 0, 255, DeviceClass::compute, false}));
+  EXPECT_THAT(resolved.drivers, ElementsAre(devices::Driver{"late", DeviceClass::fabric}));
+}
+
+TEST_F(ResolveTest, TelemetryIsAsConfigured) {
+  EXPECT_FALSE(run().open_telemetry);
+  config_.open_telemetry = true;
+  EXPECT_TRUE(run().open_telemetry);
+}
+
 TEST_F(ResolveTest, VitalDeviceIsAnError) {
-  majors_ = {{"nvidia", 1}};
+  machine_.majors = {{"nvidia", 1}};
   config_.devices = {{DeviceClass::gpu, "nvidia", 0, 255, false, "agent.yaml:3: devices[0]"}};
-  EXPECT_EQ(fake::code(resolve(config_, majors_, users_, identity::Cgroups(root_.path()))), ErrorCode::invalid);
+  EXPECT_EQ(fake::code(resolve(config_, machine_, users_, identity::Cgroups(root_.path()))), ErrorCode::invalid);
 }
 
 TEST(NamedCgroups, EveryRuleWithACgroupCounts) {
   config::Config config;
   config.allow_cgroups = {"/a", "/b"};
   config.exempt_cgroups = {"/b", "/c"};
-  config.exempt_rules = {{"/d", "alice"}};
-  EXPECT_THAT(named_cgroups(config), ElementsAre("/a", "/b", "/c", "/d"));
+  config.exempt_rules = {{"/d", "alice", ""}};
+  EXPECT_THAT(named_cgroups(config),
+              ElementsAre("/a", "/b", "/c", "/d", "/system.slice/containerd.service", "/system.slice/docker.service"));
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ TEST_F(RequestsTest, AskedIsPendingAndSurvivesARestart) {
   ASSERT_TRUE(asked);
   EXPECT_EQ(asked->id(), "r-1");
   EXPECT_EQ(asked->state, RequestState::pending);
-  EXPECT_EQ(asked->lapses, End(clock_.wall() + 24h));
+  EXPECT_EQ(asked->lapses, End(clock_.boot() + 24h));
   EXPECT_TRUE(kernel_.map.empty());
   restart();
   EXPECT_EQ(requests().pending_count(), 1U);
@@ -182,6 +182,32 @@ TEST_F(RequestsTest, RuleApprovesItsGroupUpToItsLimit) {
   EXPECT_EQ(requests().find("r-1")->grant, 1U);
 }
 
+TEST_F(RequestsTest, RuleReplacesNoGrant) {
+  approve_staff(1h);
+  granted("alice", 10min, "0");
+  EXPECT_EQ(ask(alice_, 1h)->state, RequestState::pending);
+  EXPECT_EQ(service().find("alice")->gpus->size(), 1U);
+}
+
+// Short ones one after the other would be one without an end.
+TEST_F(RequestsTest, RuleWaitsAsLongAsItsLastGrantLasted) {
+  approve_staff(1h);
+  EXPECT_EQ(ask(alice_, 1h)->state, RequestState::approved);
+  clock_.advance(1h);
+  ASSERT_TRUE(service().expire(10));
+  EXPECT_EQ(ask(alice_, 1h)->state, RequestState::pending);
+  clock_.advance(1h);
+  EXPECT_EQ(ask(alice_, 1h)->state, RequestState::approved);
+}
+
+TEST_F(RequestsTest, RuleDoesNotWaitForAnAdminsGrant) {
+  approve_staff(1h);
+  granted("alice", 1h);
+  clock_.advance(1h);
+  ASSERT_TRUE(service().expire(10));
+  EXPECT_EQ(ask(alice_, 1h)->state, RequestState::approved);
+}
+
 TEST_F(RequestsTest, RuleApprovesNothingWhileTheNameServiceFails) {
   approve_staff(1h);
   users_.groups_broken = true;
@@ -238,7 +264,16 @@ TEST_F(RequestsTest, LapsesWhenNobodyAnswers) {
   EXPECT_EQ(requests().pending_count(), 1U);
 }
 
-TEST_F(RequestsTest, LapsesOnTheWallClockAndAcrossAReboot) {
+TEST_F(RequestsTest, ClockStepsDoNotLapse) {
+  ASSERT_TRUE(ask(alice_));
+  clock_.step_wall(25h);
+  EXPECT_THAT(*requests().lapse(10), IsEmpty());
+  ASSERT_TRUE(service().clock_changed());
+  reboot(1h);
+  EXPECT_THAT(*requests().lapse(10), IsEmpty());
+}
+
+TEST_F(RequestsTest, LapsesAcrossAReboot) {
   ASSERT_TRUE(ask(alice_));
   reboot(25h);
   EXPECT_EQ(requests().lapse(10)->size(), 1U);
