@@ -46,6 +46,7 @@ constexpr std::array kKinds{
     KindInfo{"drift", "a1cb3c079ca44eeaa762ccabad72dd59", 3004, 3, kEntity, "Update"},
     KindInfo{"signal", "21e404e3064a46e7a44a7ebdff70e6f4", 3005, 2, kUserAccess, "Revoke Privileges"},
     KindInfo{"recursion", "289d716c767a414fb252173dd77d07f9", 6002, 99, kLifecycle, "Programs skipped"},
+    KindInfo{"held", "38d475a07a8043d49b12e57261c18a7e", 1001, 99, kFileActivity, "Held"},
     KindInfo{"lost", "5ee2b44bf599418e8bc76f620eee0e9e", 6002, 99, kLifecycle, "Events lost"},
 };
 
@@ -87,7 +88,7 @@ json::object actor(const Entry& entry) {
   user["name"] = field(entry, "user");
   user["uid"] = field(entry, "uid");
   json::object out{{"user", user}};
-  if (entry.kind != Kind::denial) return out;
+  if (entry.kind != Kind::denial && entry.kind != Kind::held) return out;
   json::object process{{"pid", typed(field(entry, "pid"))}, {"name", field(entry, "comm")}};
   process["file"] = json::object{{"path", field(entry, "exe")}};
   out["process"] = process;
@@ -126,7 +127,7 @@ std::string to_json(const Entry& entry) {
   line["metadata"] =
       json::object{{"version", "1.3.0"}, {"product", json::object{{"name", "ds01"}, {"version", DS01_VERSION}}}};
   line["actor"] = actor(entry);
-  if (entry.kind == Kind::denial || entry.kind == Kind::summary) add_outcome(line, entry);
+  if (kind.class_name == kFileActivity) add_outcome(line, entry);
   json::object rest{{"kind", kind.name}};
   for (const auto& [key, value] : entry.fields) rest[key] = typed(value);
   line["unmapped"] = rest;

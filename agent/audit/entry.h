@@ -33,6 +33,7 @@ enum class Kind {
   drift,
   signal,
   recursion,
+  held,
   lost,
 };
 

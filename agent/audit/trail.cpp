@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/text.h"
 #include "devices/devices.h"
@@ -18,6 +19,8 @@
 
 namespace ds01::audit {
 namespace {
+
+constexpr std::size_t kHeldLines = 20;
 
 // What somebody was denied, in front of the device's name; by enum ds01_hook.
 constexpr std::array<std::string_view, DS01_HOOK_COUNT> kVerbs{"open",
@@ -163,6 +166,36 @@ void Trail::denial(const ds01_event& event) {
          {"dev", fmt::format("{}:{}", event.device >> 20, event.device & 0xfffff)},
          {"reason", std::string(explain(event.reason))},
          {"grant", event.grant != 0 ? fmt::format("g-{}", event.grant) : ""}});
+}
+
+void Trail::write_held(const holders::Holder& holder) {
+  const auto user = identity::display_name(deps_.users, holder.uid);
+  const auto& decisive = holder.decisive();
+  const auto reason = std::string(explain(decisive.reason));
+  const auto names = fmt::format("{}", fmt::join(holder.names(), ", "));
+  write(Kind::held, Level::warning,
+        fmt::format("{} has {} open or mapped, and would not be let in now ({}, pid {}): {}", user, names, holder.comm,
+                    holder.pid, reason),
+        {{"user", user},
+         {"uid", std::to_string(holder.uid)},
+         {"pid", std::to_string(holder.pid)},
+         {"comm", holder.comm},
+         {"cgroup", deps_.cgroups.path_of(holder.cgroup)},
+         {"device", names},
+         {"fds", std::to_string(holder.fds)},
+         {"maps", std::to_string(holder.maps)},
+         {"reason", reason},
+         {"grant", decisive.grant != 0 ? fmt::format("g-{}", decisive.grant) : ""}});
+}
+
+void Trail::held(const std::vector<holders::Holder>& holders) {
+  const auto lines = std::min(holders.size(), kHeldLines);
+  for (std::size_t i = 0; i < lines; ++i) write_held(holders[i]);
+  const auto more = holders.size() - lines;
+  if (more == 0) return;
+  write(Kind::held, Level::warning,
+        fmt::format("{} more processes hold a device and would not be let in now: ds01ctl holders", more),
+        {{"processes", std::to_string(more)}});
 }
 
 void Trail::close_windows(const std::map<uid_t, std::uint64_t>& totals, bool final) {

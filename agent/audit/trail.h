@@ -19,6 +19,7 @@
 #include "ds01/abi.h"
 #include "grants/grant.h"
 #include "grants/request.h"
+#include "holders/holders.h"
 #include "identity/cgroups.h"
 #include "identity/users.h"
 
@@ -43,6 +44,9 @@ class Trail {
   // than this call are written, but not set off against what is counted later. Call before the first denial.
   void begin(const std::map<uid_t, std::uint64_t>& totals);
   void denial(const ds01_event& event);
+  // Processes that hold a device and would not be let in now, found when the agent starts: the first of them a line
+  // each.
+  void held(const std::vector<holders::Holder>& holders);
   // Summaries of the windows that are over; all of them at the end.
   void close_windows(const std::map<uid_t, std::uint64_t>& totals, bool final);
 
@@ -74,6 +78,7 @@ class Trail {
 
  private:
   using Fields = std::vector<std::pair<std::string, std::string>>;
+  void write_held(const holders::Holder& holder);
   void summarize(const std::vector<Limiter::Summary>& summaries, std::string_view what);
   void write(Kind kind, Level level, std::string message, Fields fields);
   void write(WallTime time, Kind kind, Level level, std::string message, Fields fields);

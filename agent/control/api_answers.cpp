@@ -19,9 +19,8 @@ Result<holders::Wanted> wanted_device(const std::filesystem::path& proc, const s
     DS01_TRY(const auto node, devices::look_up(proc / "1/root", device));
     return [number = node.device](const ds01_holder& record) { return record.device == number; };
   }
-  return [device](const ds01_holder& record) {
-    return devices::device_name(record.device_class, record.index) == device;
-  };
+  return
+      [device](const ds01_holder& record) { return devices::device_name(record.device_class, record.index) == device; };
 }
 
 }  // namespace

@@ -36,6 +36,10 @@ std::string decisions(const std::vector<kernel::Count>& counts) {
 std::string metrics_text(const MetricsInput& input) {
   std::string text = decisions(input.counts);
   text += metric("ds01_attached", "gauge", "1 while the kernel side is attached.", input.attached ? 1 : 0);
+  if (!input.backend.empty())
+    text += fmt::format(
+        "# HELP ds01_backend How the kernel asks.\n# TYPE ds01_backend gauge\nds01_backend{{backend=\"{}\"}} 1\n",
+        input.backend);
   text += metric("ds01_mode", "gauge", "Mode of the gpu gate: 0 disabled, 1 monitoring, 2 full.",
                  static_cast<std::uint64_t>(input.mode));
   text += metric("ds01_grants_active", "gauge", "Grants in force.", input.grants_active);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/config.h"
@@ -21,6 +22,7 @@ struct MetricsInput {
   std::size_t requests_pending;
   bool store_ok;
   std::uint64_t audit_lines_lost;
+  std::string_view backend;  // "" while not attached
 };
 std::string metrics_text(const MetricsInput& input);
 

@@ -25,6 +25,7 @@
 #include "enforcer/enforcer.h"
 #include "grants/requests.h"
 #include "grants/service.h"
+#include "holders/holders.h"
 #include "http/http.h"
 #include "kernel/programs.h"
 #include "kernel/selftest.h"
@@ -81,8 +82,8 @@ class Daemon {
                  }},
                 config.grants.kill_grace),
         api_({enforcer_, grants_, requests_, trail_, notifier_, announcer_, database_, clock_, users_, cgroups_,
-              enforcer_, paths::kProc, clock_.wall(),
-              [this](const grants::Grant& grant) { upkeep_.act_on_end(grant); }, [this] { on_change(); }}) {}
+              enforcer_, paths::kProc, clock_.wall(), [this](const grants::Grant& grant) { upkeep_.act_on_end(grant); },
+              [this] { on_change(); }}) {}
 
   Status start();
   void run() { io_.run(); }
@@ -95,6 +96,7 @@ class Daemon {
   Status load_grants();
   Status sync_grants();
   void report_start(const Status& attached);
+  void report_holders();
   Status watch_all();
   http::Response answer(authz::Socket socket, const http::Peer& peer, const http::Request& request);
   struct FileRights {
@@ -184,6 +186,7 @@ Status Daemon::start() {
   DS01_CHECK(serve("agent.sock", authz::Socket::agent));
   if (!attached) return {};
   DS01_CHECK(watch_all());
+  report_holders();
   on_events();
   refresh("start");
   arm_refresh();
@@ -260,6 +263,14 @@ void Daemon::report_start(const Status& attached) {
                                       DS01_VERSION, reason)
                         : fmt::format("ds01d {} is NOT enforcing: {}", DS01_VERSION, reason));
   sd_notifyf(0, "STATUS=%s: %s", others ? "Not taking over" : "Not enforcing", reason.c_str());
+}
+
+// What was opened before the agent came, or while somebody had a grant: ioctl() and mmap() are denied, what is mapped
+// goes on.
+void Daemon::report_holders() {
+  const auto held = holders::list(enforcer_, paths::kProc, [](const ds01_holder&) { return true; });
+  if (!held) return log::error(fmt::format("who holds devices at the start: {}", held.error().message));
+  trail_.held(holders::only_denied(*held));
 }
 
 Status Daemon::watch_all() {

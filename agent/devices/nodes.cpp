@@ -64,12 +64,9 @@ Result<Node> look_up(const std::filesystem::path& root, const std::string& path)
   if (::fstat(node.get(), &status) != 0) return fail_errno(escaped(path));
   if (!S_ISCHR(status.st_mode))
     return fail(ErrorCode::not_found, fmt::format("{} is not a character device", escaped(path)));
-  return Node{path,
-              DS01_DEV(major(status.st_rdev), minor(status.st_rdev)),
-              status.st_mode,
-              status.st_uid,
-              status.st_gid,
-              has_acl(node)};
+  return Node{path,           DS01_DEV(major(status.st_rdev), minor(status.st_rdev)),
+              status.st_mode, status.st_uid,
+              status.st_gid,  has_acl(node)};
 }
 
 std::vector<Node> list_nodes(const std::filesystem::path& root) {
@@ -95,8 +92,8 @@ FileRights file_rights(const Node& node, const Credentials& who) {
   const char* kind = owns ? "the owner" : in_group ? "the group" : "others";
   const int shift = owns ? 6 : in_group ? 3 : 0;
   const bool allowed = (node.mode >> shift & 6U) == 6U;
-  return {allowed, fmt::format("{} (owner {}, group {}): {} may{} read and write", bits(node.mode), node.owner, node.group,
-                               kind, allowed ? "" : " not")};
+  return {allowed, fmt::format("{} (owner {}, group {}): {} may{} read and write", bits(node.mode), node.owner,
+                               node.group, kind, allowed ? "" : " not")};
 }
 
 }  // namespace ds01::devices

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device nodes in the file tree of a process. ds01d has a /dev of its own (PrivateDevices=), so it looks at others' through
-// /proc/PID/root; process 1 has the host's.
+// Device nodes in the file tree of a process. ds01d has a /dev of its own (PrivateDevices=), so it looks at others'
+// through /proc/PID/root; process 1 has the host's.
 #pragma once
 
 #include <sys/types.h>
@@ -25,8 +25,8 @@ struct Node {
   bool has_acl;
 };
 
-// The character device at `path` below `root` (/proc/PID/root), links resolved as that process would. not_found: there is
-// none, or something else; invalid: not an absolute path.
+// The character device at `path` below `root` (/proc/PID/root), links resolved as that process would. not_found: there
+// is none, or something else; invalid: not an absolute path.
 Result<Node> look_up(const std::filesystem::path& root, const std::string& path);
 
 // All character devices below `root`/dev, by path; terminals are left out.

@@ -35,8 +35,8 @@ Holder holder_of(const ds01_holder& record) {
 void add_device(Holder& holder, const ds01_holder& record) {
   const auto at = std::ranges::lower_bound(holder.devices, record.device, {}, &Held::device);
   if (at != holder.devices.end() && at->device == record.device) return;
-  holder.devices.insert(at, {record.device, devices::device_name(record.device_class, record.index), record.allowed != 0,
-                             record.reason, record.grant});
+  holder.devices.insert(at, {record.device, devices::device_name(record.device_class, record.index),
+                             record.allowed != 0, record.reason, record.grant});
 }
 
 }  // namespace
@@ -56,6 +56,11 @@ std::vector<std::string> Holder::names() const {
 std::uint64_t Holder::covering_grant() const {
   const auto covered = std::ranges::find_if(devices, [](const Held& held) { return held.allowed && held.grant != 0; });
   return covered != devices.end() ? covered->grant : 0;
+}
+
+std::vector<Holder> only_denied(std::vector<Holder> holders) {
+  std::erase_if(holders, [](const Holder& holder) { return holder.allowed(); });
+  return holders;
 }
 
 Result<std::vector<Holder>> list(const Source& source, const std::filesystem::path& proc, const Wanted& wanted) {

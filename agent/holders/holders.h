@@ -44,6 +44,9 @@ struct Holder {
   std::uint64_t covering_grant() const;
 };
 
+// Those that hold something they would not get now.
+std::vector<Holder> only_denied(std::vector<Holder> holders);
+
 using Wanted = std::function<bool(const ds01_holder&)>;
 
 // By pid; `wanted` chooses the records that count. Mappings come from `proc` where the kernel does not show them.

@@ -17,8 +17,8 @@ struct Mapping {
   std::uint32_t device;  // as in ds01/abi.h
 };
 
-// One entry per mapping of a character device below /dev, of all processes below `proc`. A process that ends meanwhile is
-// left out.
+// One entry per mapping of a character device below /dev, of all processes below `proc`. A process that ends meanwhile
+// is left out.
 Result<std::vector<Mapping>> read_mappings(const std::filesystem::path& proc);
 
 }  // namespace ds01::holders

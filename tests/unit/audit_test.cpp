@@ -51,6 +51,7 @@ TEST(ToJson, EveryKindHasItsOcsfClass) {
       {Kind::answer, "answer", 3005, 99},  {Kind::notice, "notice", 3005, 99},   {Kind::mode, "mode", 3004, 3},
       {Kind::start, "start", 6002, 3},     {Kind::stop, "stop", 6002, 4},        {Kind::refused, "refused", 6003, 99},
       {Kind::reload, "reload", 3004, 3},   {Kind::drift, "drift", 3004, 3},      {Kind::lost, "lost", 6002, 99},
+      {Kind::held, "held", 1001, 99},
   };
   for (const auto& row : table) {
     const auto line = parsed(entry(row.kind));

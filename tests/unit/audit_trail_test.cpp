@@ -334,6 +334,33 @@ TEST_F(TrailTest, DriftWarns) {
   EXPECT_EQ(lines().at(0).at("severity_id").as_int64(), 3);
 }
 
+TEST_F(TrailTest, HeldSaysWhoHoldsWhatAndWhy) {
+  holders::Holder holder;
+  holder.pid = 4711;
+  holder.uid = 1000;
+  holder.comm = "python3";
+  holder.devices = {{1, "gpu0", true, DS01_BY_USER_GRANT, 7}, {2, "gpu1", false, DS01_GRANT_NOT_COVERING, 7}};
+  holder.fds = 2;
+  trail_.held(std::vector<holders::Holder>{holder});
+  EXPECT_EQ(message(),
+            "alice has gpu0, gpu1 open or mapped, and would not be let in now (python3, pid 4711): the grant does not "
+            "cover this device");
+  EXPECT_EQ(field("grant"), "g-7");
+  EXPECT_EQ(field("fds"), "2");
+  EXPECT_EQ(lines().at(0).at("actor").at("process").at("name").as_string(), "python3");
+}
+
+TEST_F(TrailTest, HeldByManyIsSummedUp) {
+  holders::Holder holder;
+  holder.devices = {{1, "gpu0", false, DS01_NO_GRANT, 0}};
+  trail_.held(std::vector<holders::Holder>{});
+  EXPECT_THAT(lines(), IsEmpty());
+  trail_.held(std::vector<holders::Holder>(23, holder));
+  ASSERT_EQ(lines().size(), 21U);
+  EXPECT_EQ(lines().back().at("message").as_string(),
+            "3 more processes hold a device and would not be let in now: ds01ctl holders");
+}
+
 TEST_F(TrailTest, StopSaysThatTheGateStaysClosed) {
   trail_.stopped();
   EXPECT_EQ(message(), "ds01d stops; what is in force stays in force");
@@ -415,7 +442,7 @@ TEST(Explain, DenialsAndTheRest) {
   EXPECT_EQ(explain(DS01_GRANT_ENDED), "the grant has ended");
   EXPECT_EQ(explain(DS01_GRANT_NOT_COVERING), "the grant does not cover this device");
   EXPECT_THAT(explain(DS01_IN_CONTAINER), HasSubstr("container"));
-  EXPECT_EQ(explain(DS01_BY_HOST_ROOT), "allowed");
+  EXPECT_EQ(explain(DS01_BY_HOST_ROOT), "root on the host");
 }
 
 }  // namespace

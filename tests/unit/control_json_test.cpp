@@ -215,17 +215,24 @@ TEST(DenialsJson, OfOneUserOnly) {
 
 // ---- metrics
 
+TEST(MetricsText, BackendIsNamedWhileAttachedOnly) {
+  const auto rows = counts();
+  EXPECT_THAT(metrics_text({rows, {}, 0, false, config::Mode::full, 0, 0, 0, true, 0, ""}),
+              Not(HasSubstr("ds01_backend")));
+}
+
 TEST(MetricsText, SumsWithoutNamingUsers) {
   const auto rows = counts();
-  const auto text = metrics_text({rows, {1, 2, 3}, 4, true, config::Mode::full, 5, 7, 8, true, 6});
+  const auto text = metrics_text({rows, {1, 2, 3}, 4, true, config::Mode::full, 5, 7, 8, true, 6, "cgroup_device"});
   for (const auto* line :
        {"ds01_decisions_total{class=\"gpu\",hook=\"open\",verdict=\"allowed\"} 14\n",
         "ds01_decisions_total{class=\"gpu\",hook=\"open\",verdict=\"denied\"} 4\n",
         "ds01_decisions_total{class=\"compute\",hook=\"open\",verdict=\"would_deny\"} 4\n",
         "ds01_decisions_total{class=\"admin.sock\",hook=\"connect\",verdict=\"denied\"} 2\n", "\nds01_attached 1\n",
-        "\nds01_mode 2\n", "\nds01_grants_active 5\n", "\nds01_grants_suspended 7\n", "\nds01_requests_pending 8\n",
-        "\nds01_store_ok 1\n", "\nds01_events_lost_total 1\n", "\nds01_events_limited_total 2\n",
-        "\nds01_unattributed_total 3\n", "\nds01_recursion_misses_total 4\n", "\nds01_audit_lines_lost_total 6\n"})
+        "\nds01_backend{backend=\"cgroup_device\"} 1\n", "\nds01_mode 2\n", "\nds01_grants_active 5\n",
+        "\nds01_grants_suspended 7\n", "\nds01_requests_pending 8\n", "\nds01_store_ok 1\n",
+        "\nds01_events_lost_total 1\n", "\nds01_events_limited_total 2\n", "\nds01_unattributed_total 3\n",
+        "\nds01_recursion_misses_total 4\n", "\nds01_audit_lines_lost_total 6\n"})
     EXPECT_THAT(text, HasSubstr(line));
   EXPECT_THAT(text, Not(HasSubstr("selftest")));
   EXPECT_THAT(text, Not(HasSubstr("1000")));
@@ -234,7 +241,7 @@ TEST(MetricsText, SumsWithoutNamingUsers) {
 
 TEST(MetricsText, EverySampleHasHelpAndType) {
   const auto rows = counts();
-  std::istringstream in(metrics_text({rows, {}, 0, false, config::Mode::disabled, 0, 0, 0, false, 0}));
+  std::istringstream in(metrics_text({rows, {}, 0, false, config::Mode::disabled, 0, 0, 0, false, 0, "bpf_lsm"}));
   std::string described;
   for (std::string line; std::getline(in, line);) {
     if (line.starts_with("# TYPE ")) described = line.substr(7, line.find(' ', 7) - 7);

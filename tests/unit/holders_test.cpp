@@ -73,6 +73,9 @@ TEST_F(HoldersTest, DeniedDeviceDecidesAndTheGrantIsThatOfTheOther) {
   EXPECT_FALSE(row.allowed());
   EXPECT_EQ(row.decisive().name, "gpu1");
   EXPECT_EQ(row.covering_grant(), 7U);
+  EXPECT_EQ(only_denied(all()).size(), 1U);
+  source_.records = {covered};
+  EXPECT_TRUE(only_denied(all()).empty());
   source_.records = {denied};
   EXPECT_EQ(all().at(0).covering_grant(), 0U);
 }

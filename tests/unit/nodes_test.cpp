@@ -44,7 +44,8 @@ TEST(FileRights, OwnerGroupAndOthersEachHaveTheirBits) {
   EXPECT_FALSE(allowed({1000, {}, false}));
   EXPECT_TRUE(allowed({0, {}, true}));
   EXPECT_FALSE(allowed({0, {}, false}));
-  EXPECT_EQ(file_rights(node, {1000, {44}, false}).why, "crw-r----- (owner 5, group 44): the group may not read and write");
+  EXPECT_EQ(file_rights(node, {1000, {44}, false}).why,
+            "crw-r----- (owner 5, group 44): the group may not read and write");
 }
 
 // The kernel looks at one class of bits only: an owner without rights has none as one of the others.
