@@ -13,6 +13,13 @@
 
 namespace ds01::control {
 
+// The device that is asked about, as the gate takes it.
+struct Asked {
+  config::DeviceClass device_class;
+  std::optional<std::uint32_t> index;  // of its GPU
+  std::string cap;                     // "nvidia-cap30": what a grant calls it
+};
+
 struct Situation {
   const authz::Caller& caller;
   const Clock& clock;
@@ -22,11 +29,14 @@ struct Situation {
   config::Mode mode;
   const grants::Grant* own;             // the living grant of the caller's uid, or null
   std::optional<grants::Grant> cgroup;  // that of the cgroup the caller is in
+  std::optional<Asked> device = {};     // none: GPUs in general
 };
 
 struct Access {
   bool allowed;
   std::string why;
+  int order = 0;     // the line of the kernel's order that decides, 1 to 6; 0: none was asked
+  std::string rule;  // what the line found: "deny.users", "allow.cgroups", "g-7", "no grant"
 };
 Access access_in(const Situation& situation);
 

@@ -74,6 +74,7 @@ const Api::Route Api::kRoutes[] = {
     {"POST", "/v1/notices/seen", false, &Api::post_seen, ""},
     {"GET", "/v1/denials", false, &Api::get_denials, "user since"},
     {"GET", "/v1/holders", false, &Api::get_holders, "device"},
+    {"GET", "/v1/explain", false, &Api::get_explain, "user pid device"},
     {"GET", "/v1/history", false, &Api::get_history, "user since limit cursor"},
     {"GET", "/v1/grants", false, &Api::list_grants, "all limit cursor"},
     {"POST", "/v1/grants", true, &Api::post_grant, ""},
@@ -184,7 +185,8 @@ Api::Reply Api::get_metrics(const Call&) {
   response.body = metrics_text({counts, deps_.enforcer.losses(), deps_.enforcer.recursion_misses(),
                                 deps_.enforcer.attached(), deps_.enforcer.mode_now(), deps_.grants.active_count(),
                                 deps_.grants.suspended_count(), deps_.requests.pending_count(),
-                                !deps_.database.fault() && !deps_.database.unwritable(), deps_.trail.lines_lost()});
+                                !deps_.database.fault() && !deps_.database.unwritable(), deps_.trail.lines_lost(),
+                                deps_.enforcer.attached() ? kernel::to_string(deps_.enforcer.backend().backend) : ""});
   return response;
 }
 

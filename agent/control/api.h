@@ -9,7 +9,10 @@
 
 #include "audit/trail.h"
 #include "authz/authz.h"
+#include "control/access.h"
 #include "control/exchange.h"
+#include "control/explain.h"
+#include "control/target.h"
 #include "database/database.h"
 #include "enforcer/enforcer.h"
 #include "grants/requests.h"
@@ -97,6 +100,12 @@ class Api {
 
   // api_answers.cpp
   Reply get_holders(const Call& call);
+
+  // api_explain.cpp
+  Reply get_explain(const Call& call);
+  Result<Questioned> questioned_user(const Call& call) const;
+  Result<Questioned> questioned_process(const Call& call) const;
+  Result<Access> gate_on(const Questioned& who, const Target& target) const;
 
   // api_self.cpp
   Reply get_whoami(const Call& call);

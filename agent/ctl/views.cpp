@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctl/views.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <boost/json.hpp>
@@ -83,6 +85,27 @@ std::string state_of(const json::value& grant) {
 std::string store_line(const json::value& status) {
   const auto& store = at(status, "store");
   return text(store, "ok") == "false" ? fmt::format("STORE BROKEN: {}\n", text(store, "error")) : "";
+}
+
+std::string names_of(const json::value& value, std::string_view key) {
+  std::vector<std::string> names;
+  if (const auto* list = at(value, key).if_array())
+    for (const auto& name : *list)
+      if (name.is_string()) names.push_back(harmless(std::string(name.as_string())));
+  return fmt::format("{}", fmt::join(names, ","));
+}
+
+std::string backend_lines(const json::value& status) {
+  std::string out;
+  if (const auto why = text(status, "backend_reason"); !why.empty() && why != "-")
+    out += fmt::format("no better backend: {}\n", why);
+  if (const auto hooks = names_of(status, "best_effort_hooks"); !hooks.empty())
+    out += fmt::format("best effort: {} (the kernel skips a program that was preempted)\n", hooks);
+  if (const auto hooks = names_of(status, "missing_hooks"); !hooks.empty())
+    out += fmt::format("NOT GATED: {}\n", hooks);
+  if (const auto count = text(status, "recursion_misses_total"); count != "0" && count != "-")
+    out += fmt::format("HOLE IN THE GATE: the kernel skipped its programs {} times; see the log\n", count);
+  return out;
 }
 
 std::string suspended(const json::value& status) {
@@ -180,17 +203,40 @@ std::string denials_view(const json::array& denials, const TableStyle& style) {
 std::string holders_view(const json::array& holders, const TableStyle& style) {
   Table table{{"PID", "COMMAND", "USER", "DEVICES", "FDS", "MAPS", "SINCE", "OPEN NOW", "GRANT", "CGROUP"}, {}, 9};
   for (const auto& holder : holders) {
-    std::vector<std::string> names;
-    if (const auto* devices = at(holder, "devices").if_array())
-      for (const auto& name : *devices) names.emplace_back(name.is_string() ? name.as_string().c_str() : "-");
     const auto now = text(holder, "allowed") == "true" ? "allowed" : "denied";
-    table.rows.push_back({text(holder, "pid"), text(holder, "comm"), text(holder, "user"),
-                          harmless(fmt::format("{}", fmt::join(names, ","))), text(holder, "fds"), text(holder, "maps"),
-                          text(holder, "since"), fmt::format("{}: {}", now, text(holder, "why")),
-                          text(holder, "grant_id"), text(holder, "cgroup")});
+    table.rows.push_back({text(holder, "pid"), text(holder, "comm"), text(holder, "user"), names_of(holder, "devices"),
+                          text(holder, "fds"), text(holder, "maps"), text(holder, "since"),
+                          fmt::format("{}: {}", now, text(holder, "why")), text(holder, "grant_id"),
+                          text(holder, "cgroup")});
   }
   auto out = render(table, style);
   if (style.legend) out += fmt::format("\n{} process{}\n", holders.size(), holders.size() == 1 ? "" : "es");
+  return out;
+}
+
+std::string layer_line(const json::value& layer) {
+  auto name = text(layer, "layer");
+  auto verdict = text(layer, "verdict");
+  std::ranges::replace(name, '_', ' ');
+  std::ranges::replace(verdict, '_', ' ');
+  return fmt::format("  {:<13} {}: {}\n", name, verdict, text(layer, "why"));
+}
+
+// The layer that decides comes first.
+std::string explain_view(const json::value& e) {
+  const auto& device = at(e, "device");
+  const auto who = text(e, "pid") == "-"
+                       ? text(e, "user")
+                       : fmt::format("{} ({}, pid {})", text(e, "user"), text(e, "comm"), text(e, "pid"));
+  auto out = fmt::format("{} {} open {}: {}\n", who, text(e, "allowed") == "true" ? "may" : "may not",
+                         text(device, "name"), text(e, "why"));
+  std::string others;
+  if (const auto* layers = at(e, "layers").if_array())
+    for (const auto& layer : *layers)
+      (text(layer, "layer") == text(e, "decided_by") ? out : others) += layer_line(layer);
+  out += others;
+  if (text(device, "rule") != "-") out += fmt::format("  {:<13} {}\n", "gated by", text(device, "rule"));
+  if (const auto next = text(e, "next"); !next.empty() && next != "-") out += "next: " + next + "\n";
   return out;
 }
 
@@ -213,6 +259,7 @@ std::string status_view(const json::value& status) {
                   : fmt::format("NOT ENFORCING: {}", text(status, "reason"));
   out += fmt::format(", ds01d {}, since {}\n", text(status, "version"), text(status, "started_at"));
   out += mode_view(at(status, "gates"));
+  if (attached) out += backend_lines(status);
   out += store_line(status);
   out += fmt::format("grants: {}{}   denied: {}   would deny: {}\n", text(status, "grants_active"), suspended(status),
                      text(status, "denials_total"), text(status, "would_deny_total"));

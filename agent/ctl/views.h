@@ -18,6 +18,7 @@ std::string request_view(const boost::json::value& request);
 std::string notices_view(const boost::json::array& notices);  // "" if there are none
 std::string denials_view(const boost::json::array& denials, const TableStyle& style);
 std::string holders_view(const boost::json::array& holders, const TableStyle& style);
+std::string explain_view(const boost::json::value& explanation);
 std::string status_view(const boost::json::value& status);
 std::string mode_view(const boost::json::value& modes);
 std::string whoami_view(const boost::json::value& caller);

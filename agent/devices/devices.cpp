@@ -77,6 +77,18 @@ Result<Gated> resolve(const std::vector<config::DeviceRule>& rules, const Machin
   return gated;
 }
 
+std::string place_of(const std::vector<config::DeviceRule>& rules, const Machine& machine, std::uint32_t device) {
+  const auto covers = [&](const DeviceRange& range) {
+    const auto minor = device & DS01_MINOR_MASK;
+    return device >> 20 == range.major && minor >= range.first_minor && minor <= range.last_minor;
+  };
+  for (const auto& rule : rules) {
+    const auto gated = resolve({rule}, machine);
+    if (gated && std::ranges::any_of(gated->ranges, covers)) return rule.where;
+  }
+  return "";
+}
+
 std::string hook_name(std::uint16_t hook) {
   static constexpr std::array<std::string_view, DS01_HOOK_COUNT> kNames{
       "open", "connect", "ioctl", "mmap", "receive", "umount", "unlink", "map", "program", "detach", "kill", "ptrace"};

@@ -45,6 +45,9 @@ struct Gated {
 // name that is registered for one of the majors whose gating would stop the machine is an error.
 Result<Gated> resolve(const std::vector<config::DeviceRule>& rules, const Machine& machine);
 
+// Where the rule stands by which a device is gated: "agent.yaml:12: devices[3]" or "built-in default"; "" if none is.
+std::string place_of(const std::vector<config::DeviceRule>& rules, const Machine& machine, std::uint32_t device);
+
 // "open", "ioctl", "kill": what a hook is called in messages and JSON.
 std::string hook_name(std::uint16_t hook);
 

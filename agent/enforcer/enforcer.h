@@ -79,6 +79,8 @@ class Enforcer final : public grants::KernelMap, public holders::Source {
   Status clock_changed();
   const config::Config& config() const { return config_; }
   const policy::Resolved& resolved() const { return resolved_; }
+  // The devices that are there now.
+  Result<devices::Machine> machine() const { return devices::look(deps_.places.proc, deps_.places.sys); }
 
   // The mode of the GPU gate: set by hand, for a while or until reset, or the configuration's. Both are on disk when
   // they return.

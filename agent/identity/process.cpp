@@ -6,7 +6,13 @@
 
 #include <algorithm>
 
+#include <linux/capability.h>
+
+#include <charconv>
+
 #include <fmt/format.h>
+
+#include <fmt/ranges.h>
 
 #include "core/files.h"
 #include "identity/cgroups.h"
@@ -44,7 +50,47 @@ Result<bool> same_namespace(const std::filesystem::path& proc, const std::filesy
   return own == other;
 }
 
+// What stands behind "Key:" in /proc/PID/status, in columns.
+std::vector<std::string_view> columns(std::string_view status, std::string_view key) {
+  for (const auto line : split(status, '\n'))
+    if (line.starts_with(key)) {
+      std::vector<std::string_view> fields;
+      for (const auto part : split(line.substr(key.size()), '\t'))
+        for (const auto field : split(part, ' ')) fields.push_back(field);
+      return fields;
+    }
+  return {};
+}
+
+std::uint64_t mask_of(const std::vector<std::string_view>& fields) {
+  std::uint64_t mask = 0;
+  if (!fields.empty()) std::from_chars(fields[0].data(), fields[0].data() + fields[0].size(), mask, 16);
+  return mask;
+}
+
 }  // namespace
+
+Result<Rights> read_rights(const std::filesystem::path& proc, pid_t pid) {
+  const auto status = read_file(proc / std::to_string(pid) / "status", 65536);
+  if (!status) return fail(ErrorCode::not_found, fmt::format("there is no process {}", pid));
+  const auto uids = columns(*status, "Uid:");  // real, effective, saved, for files
+  const auto gids = columns(*status, "Gid:");
+  if (uids.size() != 4 || gids.size() != 4) return fail(ErrorCode::system, "malformed /proc/PID/status");
+  Rights rights{};
+  DS01_TRY(const auto uid, parse_number(uids[0]));
+  DS01_TRY(const auto file_uid, parse_number(uids[3]));
+  rights.uid = static_cast<uid_t>(uid);
+  rights.file_uid = static_cast<uid_t>(file_uid);
+  auto groups = columns(*status, "Groups:");
+  groups.push_back(gids[3]);
+  for (const auto group : groups) {
+    DS01_TRY(const auto gid, parse_number(group));
+    rights.groups.insert(static_cast<gid_t>(gid));
+  }
+  rights.overrides_modes = rights.file_uid == 0 && (mask_of(columns(*status, "CapEff:")) >> CAP_DAC_OVERRIDE & 1U) != 0;
+  rights.comm = fmt::format("{}", fmt::join(columns(*status, "Name:"), " "));
+  return rights;
+}
 
 Result<Process> read_process(const std::filesystem::path& proc, pid_t pid) {
   const auto folder = proc / std::to_string(pid);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "core/result.h"
@@ -22,6 +23,17 @@ struct Process {
 };
 
 Result<Process> read_process(const std::filesystem::path& proc, pid_t pid);
+
+// Whose rights a process acts and opens files with, in the initial user namespace.
+struct Rights {
+  std::string comm;
+  uid_t uid;       // real
+  uid_t file_uid;  // for files
+  std::set<gid_t> groups;
+  bool overrides_modes;  // root with CAP_DAC_OVERRIDE: file modes do not bind it
+};
+// not_found: no such process.
+Result<Rights> read_rights(const std::filesystem::path& proc, pid_t pid);
 
 // Whether the process shares this process's pid and user namespaces and lies in no container's cgroup. Any doubt: an
 // error.

@@ -69,12 +69,11 @@ Result<std::set<uid_t>> SystemUsers::members_of(const std::string& name) const {
   return members;
 }
 
-Result<bool> SystemUsers::is_member(uid_t uid, const std::string& group) const {
-  DS01_TRY(const gid_t wanted, gid_of(group));
+Result<std::set<gid_t>> SystemUsers::groups_of(uid_t uid) const {
   passwd entry = {};
   std::vector<char> buffer;
   DS01_TRY(const bool found, look_up(entry, buffer, [&](auto... rest) { return ::getpwuid_r(uid, rest...); }));
-  if (!found) return false;
+  if (!found) return std::set<gid_t>{};
   std::vector<gid_t> groups(64);
   int count = static_cast<int>(groups.size());
   while (::getgrouplist(entry.pw_name, entry.pw_gid, groups.data(), &count) < 0) {
@@ -82,7 +81,13 @@ Result<bool> SystemUsers::is_member(uid_t uid, const std::string& group) const {
     count = static_cast<int>(groups.size());
   }
   groups.resize(static_cast<std::size_t>(count));
-  return std::ranges::find(groups, wanted) != groups.end();
+  return std::set<gid_t>(groups.begin(), groups.end());
+}
+
+Result<bool> SystemUsers::is_member(uid_t uid, const std::string& group) const {
+  DS01_TRY(const gid_t wanted, gid_of(group));
+  DS01_TRY(const auto groups, groups_of(uid));
+  return groups.contains(wanted);
 }
 
 Result<gid_t> SystemUsers::gid_of(const std::string& name) const {

@@ -22,6 +22,8 @@ class Users {
   // Everybody in the group: its member list, and the users whose primary group it is.
   virtual Result<std::set<uid_t>> members_of(const std::string& group) const = 0;
   virtual Result<gid_t> gid_of(const std::string& group) const = 0;
+  // The groups that a login of this user is in; none for a uid without an account.
+  virtual Result<std::set<gid_t>> groups_of(uid_t uid) const = 0;
   // Asked of one user, so that a directory service that lists nobody answers as well. not_found: no such group.
   virtual Result<bool> is_member(uid_t uid, const std::string& group) const = 0;
 };
@@ -32,6 +34,7 @@ class SystemUsers final : public Users {
   Result<std::string> name_of(uid_t uid) const override;
   Result<std::set<uid_t>> members_of(const std::string& group) const override;
   Result<gid_t> gid_of(const std::string& group) const override;
+  Result<std::set<gid_t>> groups_of(uid_t uid) const override;
   Result<bool> is_member(uid_t uid, const std::string& group) const override;
 };
 

@@ -19,7 +19,7 @@ class AccessTest : public ::testing::Test {
  protected:
   Access access() const {
     return access_in({caller_, clock_, config_, resolved_, attached_, mode_, has_own_ ? &own_ : nullptr,
-                      has_cgroup_ ? std::optional(of_cgroup_) : std::nullopt});
+                      has_cgroup_ ? std::optional(of_cgroup_) : std::nullopt, device_});
   }
   void expect_allowed(const std::string& why) const {
     EXPECT_TRUE(access().allowed);
@@ -50,6 +50,7 @@ class AccessTest : public ::testing::Test {
     grant.subject.path = "/user.slice";
     return grant;
   }();
+  std::optional<Asked> device_;
   bool has_own_ = false;
   bool has_cgroup_ = false;
 };
@@ -130,6 +131,51 @@ TEST_F(AccessTest, AllowedCgroupIsOneWithEverythingBelow) {
     caller_.cgroup = path;
     EXPECT_FALSE(access().allowed) << path;
   }
+}
+
+// ---- of one device
+
+TEST_F(AccessTest, OrderAndRuleAreNamed) {
+  EXPECT_EQ(access().order, 6);
+  EXPECT_EQ(access().rule, "no grant");
+  has_own_ = true;
+  EXPECT_EQ(access().order, 4);
+  EXPECT_EQ(access().rule, "g-7");
+  config_.exempt_cgroups = {"/user.slice"};
+  EXPECT_EQ(access().order, 2);
+  caller_.on_host = false;
+  EXPECT_EQ(access().order, 6);
+  resolved_.denied_uids = {1000};
+  EXPECT_EQ(access().order, 1);
+  attached_ = false;
+  EXPECT_EQ(access().order, 0);
+}
+
+TEST_F(AccessTest, GrantHasToCoverTheDevice) {
+  using config::DeviceClass;
+  const auto allowed = [&](DeviceClass device_class, std::optional<std::uint32_t> index, const std::string& cap = "") {
+    device_ = Asked{device_class, index, cap};
+    return access().allowed;
+  };
+  has_own_ = true;
+  EXPECT_TRUE(allowed(DeviceClass::gpu, 1));
+  EXPECT_FALSE(allowed(DeviceClass::fabric, {}));
+  EXPECT_FALSE(allowed(DeviceClass::capability, {}, "nvidia-cap1"));
+  own_.caps = {"nvidia-cap1"};
+  EXPECT_TRUE(allowed(DeviceClass::capability, {}, "nvidia-cap1"));
+  own_.gpus = {{0, ""}};
+  EXPECT_TRUE(allowed(DeviceClass::gpu, 0));
+  EXPECT_TRUE(allowed(DeviceClass::control, {}));
+  EXPECT_FALSE(allowed(DeviceClass::gpu, 1));
+  EXPECT_EQ(access().rule, "g-7 does not cover this device");
+}
+
+TEST_F(AccessTest, TelemetryOpensGpusButNotCompute) {
+  resolved_.open_telemetry = true;
+  device_ = Asked{config::DeviceClass::control, {}, ""};
+  EXPECT_EQ(access().order, 3);
+  device_ = Asked{config::DeviceClass::compute, {}, ""};
+  EXPECT_FALSE(access().allowed);
 }
 
 }  // namespace

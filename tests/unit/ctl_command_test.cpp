@@ -153,6 +153,9 @@ INSTANTIATE_TEST_SUITE_P(
         Asking{{"mode", "disabled", "--for", "1h"},
                R"(PUT /v1/mode {"gate":"gpu","mode":"disabled","for_s":3600})",
                R"({"gpu": {}})"},
+        Asking{{"explain", "alice"}, "GET /v1/explain?user=alice", "{}"},
+        Asking{{"explain", "uid:5", "gpu1"}, "GET /v1/explain?user=uid%3A5&device=gpu1", "{}"},
+        Asking{{"explain", "4711", "/dev/nvidiactl"}, "GET /v1/explain?pid=4711&device=%2Fdev%2Fnvidiactl", "{}"},
         Asking{{"holders"}, "GET /v1/holders", "[]"},
         Asking{{"holders", "/dev/nvidia0"}, "GET /v1/holders?device=%2Fdev%2Fnvidia0", "[]"},
         Asking{{"denials", "--user", "bob"}, "GET /v1/denials?user=bob", "[]"}));
@@ -177,6 +180,8 @@ TEST_F(CommandTest, UsageWrongAsksNothing) {
   const std::vector<std::string> table[] = {
       {"extend", "alice"},
       {"extend"},
+      {"explain"},
+      {"holders", "gpu0", "gpu1"},
       {"request"},
       {"request", "1h"},
       {"approve"},

@@ -264,6 +264,29 @@ TEST(HoldersView, ProcessesWithWhatAnOpenWouldGet) {
             "\n1 process\n");
 }
 
+TEST(ExplainView, LayerThatDecidesIsFirstAndWhatToTypeIsLast) {
+  const auto one = boost::json::parse(
+      R"({"user": "alice", "pid": null, "comm": "", "device": {"name": "gpu0", "rule": "built-in default"},
+          "allowed": false, "decided_by": "gate", "why": "no grant", "next": "ds01ctl request 24h --reason TEXT",
+          "layers": [{"layer": "node", "verdict": "allows", "why": "crw-rw-rw-"},
+                     {"layer": "device_cgroup", "verdict": "may_deny", "why": "restricted"},
+                     {"layer": "gate", "verdict": "denies", "why": "no grant"}]})");
+  EXPECT_EQ(explain_view(one),
+            "alice may not open gpu0: no grant\n"
+            "  gate          denies: no grant\n"
+            "  node          allows: crw-rw-rw-\n"
+            "  device cgroup may deny: restricted\n"
+            "  gated by      built-in default\n"
+            "next: ds01ctl request 24h --reason TEXT\n");
+  auto process = one;
+  process.as_object()["pid"] = 5;
+  process.as_object()["comm"] = "sh\x1b";
+  process.as_object()["allowed"] = true;
+  process.as_object()["next"] = "";
+  EXPECT_THAT(explain_view(process), ::testing::StartsWith("alice (sh?, pid 5) may open gpu0: "));
+  EXPECT_THAT(explain_view(process), Not(HasSubstr("next:")));
+}
+
 TEST(StatusView, GateOpenIsLoud) {
   EXPECT_THAT(status_view(status(false)), ::testing::StartsWith("NOT ENFORCING: no bpf in the LSM list"));
 }
@@ -274,6 +297,19 @@ TEST(StatusView, GateAttachedNamesBackendAndCounts) {
             "gpu: full\n"
             "grants: 3   denied: 5   would deny: 6\n"
             "events lost: 7   not logged (user's limit): 8   recursion misses: 0   audit lines lost: 9\n");
+}
+
+TEST(StatusView, BackendThatIsNotTheBestSaysWhyAndWhatIsMissing) {
+  auto one = status(true);
+  one.as_object()["backend_reason"] = "the LSM list lacks 'bpf'";
+  one.as_object()["best_effort_hooks"] = {"ioctl", "mmap"};
+  one.as_object()["missing_hooks"] = {"receive"};
+  EXPECT_THAT(status_view(one), HasSubstr("\nno better backend: the LSM list lacks 'bpf'\n"
+                                          "best effort: ioctl,mmap (the kernel skips a program that was preempted)\n"
+                                          "NOT GATED: receive\n"));
+  one.as_object()["recursion_misses_total"] = 3;
+  EXPECT_THAT(status_view(one),
+              HasSubstr("\nHOLE IN THE GATE: the kernel skipped its programs 3 times; see the log\n"));
 }
 
 TEST(StatusView, WhatNeedsAttentionHasItsOwnLine) {

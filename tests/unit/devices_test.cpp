@@ -253,5 +253,11 @@ TEST(DeviceName, OnlyGpusHaveAnIndex) {
   EXPECT_EQ(device_name(DS01_CLASS_CONTROL, 12), "control");
 }
 
+TEST(PlaceOf, NamesTheRuleThatCoversTheDevice) {
+  const Machine machine{parse_majors(kDevices), {}};
+  EXPECT_EQ(place_of(config::default_devices(), machine, DS01_DEV(195U, 3U)), "built-in default");
+  EXPECT_EQ(place_of(config::default_devices(), machine, DS01_DEV(1U, 3U)), "");
+}
+
 }  // namespace
 }  // namespace ds01::devices

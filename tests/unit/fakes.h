@@ -72,6 +72,7 @@ class Users final : public identity::Users {
     return found->second;
   }
   Result<gid_t> gid_of(const std::string&) const override { return gid_t{100}; }
+  Result<std::set<gid_t>> groups_of(uid_t) const override { return std::set<gid_t>{100}; }
   Result<bool> is_member(uid_t uid, const std::string& group) const override {
     DS01_TRY(const auto members, members_of(group));
     return members.contains(uid);

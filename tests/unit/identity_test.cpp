@@ -300,5 +300,32 @@ TEST_F(FakeProc, DoubtIsAnError) {
   EXPECT_FALSE(is_on_host(proc_.path(), 8));
 }
 
+TEST(ReadRights, AreThoseForFiles) {
+  const fake::Folder proc;
+  proc.write("7/status",
+             "Name:\tmy prog\nUid:\t1000\t0\t0\t0\nGid:\t1000\t1000\t1000\t5\nGroups:\t44 1000 \n"
+             "CapEff:\t000001ffffffffff\n");
+  const auto rights = read_rights(proc.path(), 7);
+  ASSERT_EQ(fake::message(rights), "");
+  EXPECT_EQ(rights->comm, "my prog");
+  EXPECT_EQ(rights->uid, 1000U);
+  EXPECT_EQ(rights->file_uid, 0U);
+  EXPECT_EQ(rights->groups, (std::set<gid_t>{5, 44, 1000}));
+  EXPECT_TRUE(rights->overrides_modes);
+}
+
+TEST(ReadRights, RootWithoutTheCapabilityIsBoundByModes) {
+  const fake::Folder proc;
+  proc.write("7/status", "Name:\tsh\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t\nCapEff:\t0000000000000001\n");
+  EXPECT_FALSE(read_rights(proc.path(), 7)->overrides_modes);
+  EXPECT_EQ(fake::code(read_rights(proc.path(), 8)), ErrorCode::not_found);
+}
+
+TEST(SystemUsers, GroupsOfRootHaveItsOwn) {
+  const auto groups = SystemUsers().groups_of(0);
+  ASSERT_EQ(fake::message(groups), "");
+  EXPECT_TRUE(groups->contains(0));
+}
+
 }  // namespace
 }  // namespace ds01::identity
