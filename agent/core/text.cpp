@@ -32,6 +32,13 @@ bool is_control(std::string_view sequence) {
   return sequence.size() == 2 && first == 0xc2 && static_cast<unsigned char>(sequence[1]) < 0xa0;  // C1 controls
 }
 
+// Marks that change the order or the lines in which text is shown: it would say something else than what it holds.
+bool turns_text(std::string_view sequence) {
+  if (sequence == "\u061c" || sequence == "\u200e" || sequence == "\u200f") return true;
+  if (sequence >= "\u2028" && sequence <= "\u202e" && sequence.size() == 3) return true;
+  return sequence >= "\u2066" && sequence <= "\u2069" && sequence.size() == 3;
+}
+
 }  // namespace
 
 std::string printable(std::string_view text) {
@@ -39,7 +46,7 @@ std::string printable(std::string_view text) {
   while (!text.empty()) {
     const auto length = sequence_length(text);
     const auto sequence = text.substr(0, std::max<std::size_t>(length, 1));
-    if (length == 0 || is_control(sequence))
+    if (length == 0 || is_control(sequence) || turns_text(sequence))
       for (const char c : sequence) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     else
       out += sequence;

@@ -2,7 +2,6 @@
 #include "grants/resolve.h"
 
 #include <algorithm>
-#include <cctype>
 
 #include <fmt/format.h>
 
@@ -41,8 +40,9 @@ Result<devices::Gpu> pick_gpu(std::string_view text, const std::vector<devices::
 Status check_reason(const std::string& reason) {
   if (reason.size() > kReasonLimit)
     return fail(ErrorCode::invalid, fmt::format("the reason is longer than {} bytes", kReasonLimit));
-  if (std::ranges::any_of(reason, [](unsigned char c) { return std::iscntrl(c) != 0; }))
-    return fail(ErrorCode::invalid, "the reason contains control characters");
+  if (printable(reason) != reason)
+    return fail(ErrorCode::invalid,
+                "the reason contains control characters, direction marks or bytes that are not UTF-8");
   return {};
 }
 
