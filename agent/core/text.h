@@ -9,7 +9,8 @@
 
 namespace ds01 {
 
-// All of `text` as printable UTF-8: control characters, terminal escapes, direction marks and invalid bytes become \xNN.
+// All of `text` as printable UTF-8: control characters, terminal escapes, direction marks and invalid bytes become
+// \xNN.
 std::string printable(std::string_view text);
 
 // `text` with control characters, invalid UTF-8 and invisible characters escaped, cut to about 80 bytes.

@@ -24,7 +24,7 @@ using AskedEnd = std::variant<std::monostate, std::chrono::seconds, WallTime, Pe
 // Nanoseconds do not hold every number of seconds. Durations in agent.yaml end at 100 years.
 constexpr std::chrono::seconds kBeyondAnyMaximum = std::chrono::years(101);
 
-// Text that stays in the log and on people's terminals: at most 500 bytes, no control characters.
+// Text that stays in the log and on people's terminals: at most 500 bytes, printable.
 Status check_reason(const std::string& reason);
 
 class Resolver {

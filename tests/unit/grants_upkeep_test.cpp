@@ -61,7 +61,8 @@ TEST_F(ServiceTest, ExtendFailingInTheKernelChangesNothing) {
 TEST_F(ServiceTest, RevokeReasonIsCheckedLikeAGrants) {
   granted("alice");
   EXPECT_THAT(message(service().revoke("alice", actor_, std::string(501, 'x'))), HasSubstr("500 bytes"));
-  EXPECT_THAT(message(service().revoke("alice", actor_, "a\nb")), HasSubstr("control characters"));
+  for (const auto* text : {"a\nb", "a\u202eb", "a\u009bb", "a\xff"})
+    EXPECT_THAT(message(service().revoke("alice", actor_, text)), HasSubstr("control characters")) << text;
   EXPECT_EQ(service().active_count(), 1U);
   EXPECT_EQ(service().revoke("alice", actor_, "done")->end_reason, "done");
 }

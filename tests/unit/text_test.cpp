@@ -53,10 +53,18 @@ TEST(Printable, BytesHostileAreEscaped) {
 // They turn the order in which a line is shown, so that it says something else than what it holds.
 TEST(Printable, DirectionMarksAreEscaped) {
   const Text table[] = {
-      {"a\u200eb", "a\\xe2\\x80\\x8eb"}, {"a\u200fb", "a\\xe2\\x80\\x8fb"}, {"\u202a", "\\xe2\\x80\\xaa"},
-      {"\u202e", "\\xe2\\x80\\xae"},     {"\u2066", "\\xe2\\x81\\xa6"},       {"\u2069", "\\xe2\\x81\\xa9"},
-      {"\u061c", "\\xd8\\x9c"},          {"\u200d", "\u200d"},                {"\u2010", "\u2010"},
-      {"\u2029", "\\xe2\\x80\\xa9"},     {"\u202f", "\u202f"},                {"\u2065", "\u2065"},
+      {"a\u200eb", "a\\xe2\\x80\\x8eb"},
+      {"a\u200fb", "a\\xe2\\x80\\x8fb"},
+      {"\u202a", "\\xe2\\x80\\xaa"},
+      {"\u202e", "\\xe2\\x80\\xae"},
+      {"\u2066", "\\xe2\\x81\\xa6"},
+      {"\u2069", "\\xe2\\x81\\xa9"},
+      {"\u061c", "\\xd8\\x9c"},
+      {"\u200d", "\u200d"},
+      {"\u2010", "\u2010"},
+      {"\u2029", "\\xe2\\x80\\xa9"},
+      {"\u202f", "\u202f"},
+      {"\u2065", "\u2065"},
       {"\u206a", "\u206a"},
   };
   for (const auto& [in, out] : table) EXPECT_EQ(printable(in), out);
