@@ -17,6 +17,7 @@
 #include "control/api.h"
 #include "core/files.h"
 #include "core/paths.h"
+#include "daemon/lock.h"
 #include "daemon/log.h"
 #include "daemon/uevents.h"
 #include "daemon/upkeep.h"
@@ -456,6 +457,8 @@ Status run(const Options& options) {
   DS01_TRY(auto cgroup_root, identity::find_cgroup_root(paths::kMounts));
   DS01_TRY(auto watch, identity::CgroupWatch::make());
   DS01_CHECK(make_runtime_folder(options.runtime));
+  // Before the database is opened: a newer agent that is started by hand must not change it under the one that runs.
+  DS01_TRY(const auto lock, lock_store(options.database.parent_path()));
   Daemon daemon(options, std::move(config), std::move(cgroup_root), std::move(watch));
   DS01_CHECK(daemon.start());
   daemon.run();

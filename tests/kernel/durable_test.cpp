@@ -155,8 +155,11 @@ TEST_F(Durable, Attack22FullGrantMapRefusesLoudly) {
 }
 
 TEST_F(Durable, SecondAgentIsRefused) {
+  const auto starts = agent().audit("start").size();
   const auto second = run_command({"ds01d", "--config", "/tmp/agent.yaml"});
   EXPECT_NE(second.code, 0);
+  EXPECT_NE(second.err.find("another ds01d is running: stop it first"), std::string::npos) << second.err;
+  EXPECT_EQ(agent().audit("start").size(), starts);  // before it has opened or written anything
   EXPECT_EQ(open_as({.uid = kBob}), EACCES);
   EXPECT_EQ(ctl({"status"}).code, 0);
   EXPECT_NE(run_command({"ds01d", "--detach"}).code, 0);
