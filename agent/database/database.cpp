@@ -4,9 +4,12 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <map>
 
@@ -62,55 +65,77 @@ bool is_read_only(int code, int system_error) {
   return (code & 0xff) == SQLITE_READONLY || system_error == EROFS || system_error == EACCES || system_error == EPERM;
 }
 
+// Whether the same may succeed later although nobody has touched the file.
+bool may_pass(int code) {
+  constexpr std::array kPassing{SQLITE_BUSY, SQLITE_LOCKED,   SQLITE_FULL,  SQLITE_READONLY,
+                                SQLITE_PERM, SQLITE_CANTOPEN, SQLITE_IOERR, SQLITE_NOMEM};
+  return std::ranges::find(kPassing, code & 0xff) != kPassing.end();
+}
+
 // What a failure means to the admin, and what to do.
 std::string explain(const std::string& file, int code, int system_error, std::string_view text) {
   const auto primary = code & 0xff;
   if (is_corrupt(code))
     return fmt::format(
-        "{} is corrupt ({}): move it away and restart ds01d to start with an empty store, or put a copy back", file,
-        text);
+        "{} is corrupt ({}): move it away, or put a copy in its place, and restart ds01d; without a copy it starts "
+        "with "
+        "an empty store",
+        file, text);
   if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED)
-    return fmt::format("{} is locked by another process: end it (fuser {}) and restart ds01d", file, file);
+    return fmt::format("{} is locked by another process: end it (fuser {}) and try again", file, file);
   // Only failures of the file have a system error of their own; after others an old one may still be there.
   const int error = primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN ? system_error : 0;
   if (is_full(code, error)) return fmt::format("{} cannot be written: the disk is full: free some space", file);
   if (is_read_only(code, error))
-    return fmt::format("{} cannot be written: it or its file system is read-only: make both writable and restart ds01d",
-                       file);
-  if (error != 0)
-    return fmt::format("{} cannot be used: {} ({}): check the disk and restart ds01d", file, text,
-                       std::strerror(error));
+    return fmt::format("{} cannot be written: it or its file system is read-only: make both writable", file);
+  if (error != 0) return fmt::format("{} cannot be used: {} ({}): check the disk", file, text, std::strerror(error));
   return fmt::format("{} cannot be used: {}: restart ds01d, and report this if it stays", file, text);
 }
 
-// Makes the file if there is none, readable by nobody else: SQLite would go by the umask, and its other files follow.
-Status make_file(const std::filesystem::path& file) {
-  const auto refused = [&](int error) {
-    return fail(ErrorCode::system, explain(file, SQLITE_CANTOPEN, error, "it cannot be opened"));
-  };
-  const auto folder = file.parent_path();
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return refused(errno);
-  const Fd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!fd || ::fchmod(fd.get(), 0600) != 0) return refused(errno);
-  return {};
+bool exists(const std::string& file) {
+  struct stat status;
+  return ::stat(file.c_str(), &status) == 0 || errno != ENOENT;
+}
+
+bool is_empty(const std::string& file) {
+  struct stat status;
+  return ::stat(file.c_str(), &status) == 0 ? status.st_size == 0 : errno == ENOENT;
+}
+
+bool sync_folder(const std::filesystem::path& folder) {
+  const Fd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return fd && ::fsync(fd.get()) == 0;
 }
 
 }  // namespace
 
 struct Database::Impl {
   std::string file;
+  std::span<const char* const> migrations;
+  bool found = false;  // the file was there
   std::unique_ptr<sqlite3, CloseDatabase> db;
   std::map<std::string, Statement, std::less<>> statements;  // after db, so that they go first
   std::optional<Error> fault;
+  std::optional<Error> unwritable;
+  bool passing = false;       // of these two: the same may succeed later
   int depth = 0;              // of transactions
   std::optional<Error> lost;  // why SQLite gave up the running transaction
 
-  Status open(std::span<const char* const> migrations);
+  static std::unique_ptr<Impl> make(std::string file, std::span<const char* const> migrations, bool found);
+  Status open();
+  Status make_file();
+  Status open_to_write();
+  Status open_to_read(bool immutable);
+  Status connect(const std::string& name, int flags);
+  void disconnect();
   Status check();
   Status set_journal();
-  Status check_owner(int known);
-  Status migrate(std::span<const char* const> migrations);
+  Status check_owner();
+  Result<int> version();
+  Status migrate();
   Status failed(int code);
+  Status refused(int system_error);
+  Status corrupt(std::string_view text);
   Result<Statement> prepare(std::string_view sql);
   Status step(sqlite3_stmt* statement, std::initializer_list<Value> values,
               const std::function<void(const Row&)>& take);
@@ -127,14 +152,29 @@ struct Database::Impl {
 
 // The error of what just failed. A corrupt file is a lasting fault: nothing may be written to it any more.
 Status Database::Impl::failed(int code) {
-  const Error error{ErrorCode::system,
-                    explain(file, code, ::sqlite3_system_errno(db.get()), ::sqlite3_errmsg(db.get()))};
+  const bool known = unwritable && (code & 0xff) == SQLITE_READONLY;
+  const Error error = known ? *unwritable
+                            : Error{ErrorCode::system,
+                                    explain(file, code, ::sqlite3_system_errno(db.get()), ::sqlite3_errmsg(db.get()))};
   if (depth > 0 && !lost && ::sqlite3_get_autocommit(db.get()) != 0) lost = error;
-  if (is_corrupt(code) && !fault) {
-    fault = error;
-    ::sqlite3_db_config(db.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  }
+  passing = passing || may_pass(code);
+  if (!is_corrupt(code)) return std::unexpected(error);
+  passing = false;
+  if (!fault) ::sqlite3_db_config(db.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  if (!fault) fault = error;
   return std::unexpected(error);
+}
+
+// What the system said about the file, outside of SQLite.
+Status Database::Impl::refused(int system_error) {
+  passing = true;
+  return fail(ErrorCode::system, explain(file, SQLITE_CANTOPEN, system_error, "it cannot be opened"));
+}
+
+Status Database::Impl::corrupt(std::string_view text) {
+  passing = false;
+  fault = Error{ErrorCode::system, explain(file, SQLITE_CORRUPT, 0, text)};
+  return std::unexpected(*fault);
 }
 
 // A statement that is in use is not in the cache, so that a row's taker may run the same text again.
@@ -216,47 +256,115 @@ Status Database::Impl::transaction(const std::function<Status()>& work) {
 
 // ---- Opening
 
-Status Database::Impl::open(std::span<const char* const> migrations) {
-  DS01_CHECK(make_file(file));
+// A file that cannot be written is still good to be read from.
+Status Database::Impl::open() {
+  const bool there = exists(file);
+  if (!there && found) {
+    passing = true;
+    return fail(ErrorCode::system,
+                fmt::format("{} is gone: put it back, or restart ds01d to start with an empty store", file));
+  }
+  found = there;
+  // Before SQLite sees it, which would take the log beside it away.
+  if (there && is_empty(file)) return corrupt("it is empty");
+  auto writable = there ? Status() : make_file();
+  if (writable) writable = open_to_write();
+  if (writable || !passing || !there) return writable;
+  auto readable = open_to_read(false);
+  // Without this SQLite needs to write beside the file. It means that nobody changes it and that the log is not read.
+  if (!readable && !fault && is_empty(file + "-wal")) readable = open_to_read(true);
+  if (fault) return std::unexpected(*fault);
+  if (!readable) return writable;
+  unwritable = writable.error();
+  return {};
+}
+
+// Under another name until it is whole, so that an empty file is never one of ours.
+Status Database::Impl::make_file() {
+  const auto fresh = file + ".new";
+  for (const auto* suffix : {"", "-wal", "-shm"}) ::unlink((fresh + suffix).c_str());
+  const auto folder = std::filesystem::path(file).parent_path();
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return refused(errno);
+  // Readable by nobody else: SQLite would go by the umask, and its other files follow.
+  if (const Fd fd(::open(fresh.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)); !fd) return refused(errno);
+  DS01_CHECK(connect(fresh, SQLITE_OPEN_READWRITE));
+  DS01_CHECK(set_journal());
+  DS01_CHECK(migrate());
+  DS01_CHECK(execute("PRAGMA wal_checkpoint(TRUNCATE)"));  // the log keeps the name it has now
+  disconnect();
+  if (::rename(fresh.c_str(), file.c_str()) != 0 || !sync_folder(folder)) return refused(errno);
+  return {};
+}
+
+Status Database::Impl::connect(const std::string& name, int flags) {
+  disconnect();
   sqlite3* handle = nullptr;
-  const int code = ::sqlite3_open_v2(file.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code = ::sqlite3_open_v2(name.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
   db.reset(handle);
   if (code != SQLITE_OK) return failed(code);
   ::sqlite3_extended_result_codes(handle, 1);
   ::sqlite3_busy_timeout(handle, kBusyMs);
-  // Until the file is known to be good, closing must not write to it either.
-  ::sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  DS01_CHECK(check_owner(static_cast<int>(migrations.size())));
-  DS01_CHECK(check());
-  DS01_CHECK(set_journal());
-  DS01_CHECK(migrate(migrations));
-  ::sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
   return {};
 }
 
-Status Database::Impl::check_owner(int known) {
+void Database::Impl::disconnect() {
+  statements.clear();
+  db.reset();
+}
+
+Status Database::Impl::open_to_write() {
+  {
+    const Fd fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+    if (!fd || ::fchmod(fd.get(), 0600) != 0) return refused(errno);
+  }
+  DS01_CHECK(connect(file, SQLITE_OPEN_READWRITE));
+  // Until the file is known to be good, closing must not write to it either.
+  ::sqlite3_db_config(db.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  DS01_CHECK(check_owner());
+  DS01_CHECK(check());
+  DS01_CHECK(set_journal());
+  DS01_CHECK(migrate());
+  ::sqlite3_db_config(db.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
+  return {};
+}
+
+Status Database::Impl::open_to_read(bool immutable) {
+  const auto name = immutable ? fmt::format("file:{}?immutable=1", file) : file;
+  DS01_CHECK(connect(name, SQLITE_OPEN_READONLY | (immutable ? SQLITE_OPEN_URI : 0)));
+  DS01_CHECK(check_owner());
+  DS01_TRY(const auto stored, version());
+  if (stored != static_cast<int>(migrations.size()))
+    return fail(ErrorCode::system, fmt::format("{} cannot be brought up to date", file));
+  return check();
+}
+
+Result<int> Database::Impl::version() {
+  DS01_TRY(const auto stored, number("PRAGMA user_version"));
+  return static_cast<int>(stored);
+}
+
+Status Database::Impl::check_owner() {
   DS01_TRY(const auto owner, number("PRAGMA application_id"));
-  DS01_TRY(const auto version, number("PRAGMA user_version"));
-  DS01_TRY(const auto objects, number("SELECT count(*) FROM sqlite_master"));
-  const bool is_new = owner == 0 && version == 0 && objects == 0;
-  if (owner != kApplicationId && !is_new)
+  DS01_TRY(const auto stored, version());
+  if (owner != kApplicationId)
     return fail(
         ErrorCode::system,
         fmt::format("{} is no database of ds01's: move it away and restart ds01d to start with an empty store", file));
-  if (version > known)
+  const auto known = static_cast<int>(migrations.size());
+  if (stored > known)
     return fail(ErrorCode::system,
                 fmt::format("{} was written by a newer version of ds01 (schema {}, this one knows {}): install that "
                             "version again",
-                            file, version, known));
+                            file, stored, known));
   return {};
 }
 
 Status Database::Impl::check() {
-  std::string found;
-  DS01_CHECK(run("PRAGMA quick_check(1)", {}, [&](const Row& row) { found = row.text(0); }));
-  if (found == "ok") return {};
-  std::ranges::replace(found, '\n', ' ');
-  return fail(ErrorCode::system, explain(file, SQLITE_CORRUPT, 0, found));
+  std::string answer;
+  DS01_CHECK(run("PRAGMA quick_check(1)", {}, [&](const Row& row) { answer = row.text(0); }));
+  if (answer == "ok") return {};
+  std::ranges::replace(answer, '\n', ' ');
+  return corrupt(answer);
 }
 
 // SQLite stays with the mode that is if the file system cannot do this one (no shared memory), and says so.
@@ -270,9 +378,9 @@ Status Database::Impl::set_journal() {
 }
 
 // One transaction a step. An empty one at the end shows whether the file can be written at all.
-Status Database::Impl::migrate(std::span<const char* const> migrations) {
-  DS01_TRY(const auto version, number("PRAGMA user_version"));
-  for (auto next = static_cast<std::size_t>(version); next < migrations.size(); ++next)
+Status Database::Impl::migrate() {
+  DS01_TRY(const auto stored, version());
+  for (auto next = static_cast<std::size_t>(stored); next < migrations.size(); ++next)
     DS01_CHECK(transaction([&] {
       return execute(fmt::format("{}; PRAGMA application_id = {}; PRAGMA user_version = {}", migrations[next],
                                  kApplicationId, next + 1));
@@ -280,17 +388,35 @@ Status Database::Impl::migrate(std::span<const char* const> migrations) {
   return transaction([] { return Status(); });
 }
 
+std::unique_ptr<Database::Impl> Database::Impl::make(std::string file, std::span<const char* const> migrations,
+                                                     bool found) {
+  auto impl = std::make_unique<Impl>();
+  impl->file = std::move(file);
+  impl->migrations = migrations;
+  impl->found = found;
+  if (auto status = impl->open(); !status) impl->fault = std::move(status).error();
+  return impl;
+}
+
 Database::Database(const std::filesystem::path& file) : Database(file, schema()) {}
 
 Database::Database(const std::filesystem::path& file, std::span<const char* const> migrations)
-    : impl_(std::make_unique<Impl>()) {
-  impl_->file = file.string();
-  if (auto status = impl_->open(migrations); !status) impl_->fault = std::move(status).error();
-}
+    : impl_(Impl::make(file.string(), migrations, false)) {}
 
 Database::~Database() = default;
 
 const std::optional<Error>& Database::fault() const { return impl_->fault; }
+const std::optional<Error>& Database::unwritable() const { return impl_->unwritable; }
+bool Database::found() const { return impl_->found; }
+
+void Database::retry() {
+  if ((!impl_->fault && !impl_->unwritable) || !impl_->passing) return;
+  const auto file = impl_->file;
+  const auto migrations = impl_->migrations;
+  const bool found = impl_->found;
+  impl_.reset();  // two connections of one process would share their locks
+  impl_ = Impl::make(file, migrations, found);
+}
 
 Status Database::run(std::string_view sql, std::initializer_list<Value> values,
                      const std::function<void(const Row&)>& take) {

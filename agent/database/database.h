@@ -32,9 +32,10 @@ class Row {
 
 class Database {
  public:
-  // Opens or makes the file, checks it, and brings an older schema up to date. A file that cannot be used (corrupt, of
-  // a newer version, locked, on a full or read-only disk) is left as it is: the object then answers every call with
-  // fault(), so that the rest of the agent can go on without it.
+  // Opens or makes the file, checks it, and brings an older schema up to date. A file that cannot be used (corrupt,
+  // empty, of a newer version, locked) is left as it is: the object then answers every call with fault(), so that the
+  // rest of the agent can go on without it. On a full or read-only disk the file is opened to be read, if that is
+  // possible.
   explicit Database(const std::filesystem::path& file);
   // The same with other migrations than this build's (schema.h).
   Database(const std::filesystem::path& file, std::span<const char* const> migrations);
@@ -45,6 +46,14 @@ class Database {
   // Why the file cannot be used, with what to do. May come up later: a file that turns out to be corrupt is not touched
   // any more.
   const std::optional<Error>& fault() const;
+  // Why it can be read but not written, with what to do. Changes answer with this.
+  const std::optional<Error>& unwritable() const;
+  // Whether there was a file. Without one, a fault hides nothing.
+  bool found() const;
+
+  // Opens it again, if it could not be used or written for a reason that may pass by itself: a lock, a full disk. Not
+  // in a transaction. A file that was there and is gone is not made anew.
+  void retry();
 
   // Runs one statement with its '?' bound in order, and hands over each row. Statements are prepared once per text.
   // Errors are ErrorCode::system and name the file, what is wrong with it and what to do.

@@ -276,9 +276,17 @@ TEST_F(DatabaseTest, ForeignFileIsRefusedAndLeftAsItIs) {
   EXPECT_EQ(folder_.read("state/ds01.db"), before);
 }
 
-TEST_F(DatabaseTest, EmptyFileIsANewOne) {
+// Ours are never empty, as a new one gets its name when it is whole.
+TEST_F(DatabaseTest, EmptyFileIsRefused) {
   folder_.write("state/ds01.db", "");
+  EXPECT_THAT(fault(), HasSubstr("is corrupt (it is empty): move it away"));
+  EXPECT_EQ(folder_.read("state/ds01.db"), "");
+}
+
+TEST_F(DatabaseTest, FileHalfMadeIsMadeAnew) {
+  folder_.write("state/ds01.db.new", "half");
   EXPECT_EQ(fault(), "");
+  EXPECT_FALSE(std::filesystem::exists(file_.string() + ".new"));
 }
 
 // ---- damage
@@ -289,7 +297,7 @@ TEST_F(DatabaseTest, PageCorruptInTheMiddleIsFoundAtOnce) {
   const auto before = folder_.read("state/ds01.db");
   for (int i = 0; i < 2; ++i)
     EXPECT_THAT(fault(), AllOf(StartsWith(file_.string() + " is corrupt ("),
-                               HasSubstr("): move it away and restart ds01d to start with an empty store")));
+                               HasSubstr("): move it away, or put a copy in its place, and restart ds01d")));
   EXPECT_EQ(folder_.read("state/ds01.db"), before);
 }
 
@@ -321,17 +329,85 @@ TEST_F(DatabaseTest, CorruptionFoundLaterIsAFaultFromThenOn) {
   EXPECT_EQ(message(put(database, "a")), database.fault()->message);
 }
 
-TEST_F(DatabaseTest, FileLockedByAnotherIsRefused) {
-  {
-    const Database made(file_);
-  }
+TEST_F(DatabaseTest, FileLockedByAnotherCanBeReadUntilItIsFree) {
   Database other(file_);
+  ASSERT_TRUE(put(other, "a"));
+  std::optional<Database> database;
   ASSERT_TRUE(other.transaction([&] {
-    EXPECT_EQ(fault(), file_.string() + " is locked by another process: end it (fuser " + file_.string() +
-                           ") and restart ds01d");
+    database.emplace(file_);
     return Status();
   }));
-  EXPECT_EQ(fault(), "");
+  const auto why =
+      file_.string() + " is locked by another process: end it (fuser " + file_.string() + ") and try again";
+  EXPECT_EQ(database->fault(), std::nullopt);
+  ASSERT_TRUE(database->unwritable());
+  EXPECT_EQ(database->unwritable()->message, why);
+  EXPECT_EQ(all(*database), "a ");
+  EXPECT_EQ(message(put(*database, "b")), why);
+  EXPECT_EQ(message(database->transaction([&] { return put(*database, "b"); })), why);
+  database->retry();
+  EXPECT_EQ(database->unwritable(), std::nullopt);
+  EXPECT_TRUE(put(*database, "b"));
+  EXPECT_EQ(all(*database), "a b ");
+}
+
+// Nobody else may even read.
+void take_for_oneself(Database& database) {
+  ASSERT_TRUE(database.run("PRAGMA locking_mode = EXCLUSIVE", {}));
+  ASSERT_TRUE(database.run("INSERT INTO facts (name, value) VALUES ('taken', '')", {}));
+}
+
+TEST_F(DatabaseTest, FileLockedAgainstReadersIsAFaultThatPasses) {
+  std::optional<Database> other(file_);
+  other.emplace(file_);
+  take_for_oneself(*other);
+  Database database(file_);
+  ASSERT_TRUE(database.fault());
+  EXPECT_THAT(database.fault()->message, HasSubstr("is locked by another process"));
+  EXPECT_TRUE(database.found());
+  database.retry();
+  EXPECT_TRUE(database.fault());
+  other.reset();
+  database.retry();
+  EXPECT_EQ(database.fault(), std::nullopt);
+  EXPECT_TRUE(put(database, "b"));
+}
+
+TEST_F(DatabaseTest, FileThatIsGoneIsNotMadeAnewByARetry) {
+  std::optional<Database> other(file_);
+  other.emplace(file_);
+  take_for_oneself(*other);
+  Database database(file_);
+  ASSERT_TRUE(database.fault());
+  other.reset();
+  std::filesystem::rename(file_, folder_.path() / "elsewhere");
+  database.retry();
+  ASSERT_TRUE(database.fault());
+  EXPECT_THAT(database.fault()->message, HasSubstr("is gone: put it back"));
+  std::filesystem::rename(folder_.path() / "elsewhere", file_);
+  database.retry();
+  EXPECT_EQ(database.fault(), std::nullopt);
+  EXPECT_EQ(all(database), "taken ");
+}
+
+TEST_F(DatabaseTest, CorruptFileIsNotTriedAgain) {
+  make_large();
+  const auto good = folder_.read("state/ds01.db");
+  overwrite(std::filesystem::file_size(file_) / 2 / 4096 * 4096, std::string(4096, '\xff'));
+  Database database(file_);
+  EXPECT_TRUE(database.found());
+  folder_.write("state/ds01.db", good);
+  database.retry();
+  ASSERT_TRUE(database.fault());
+  EXPECT_THAT(database.fault()->message, HasSubstr("is corrupt"));
+}
+
+TEST_F(DatabaseTest, FaultWithoutAFileHidesNothing) {
+  folder_.write("state", "a file where the folder should be");
+  Database database(file_ / "deeper");
+  EXPECT_TRUE(database.fault());
+  const Database nowhere("/proc/ds01/ds01.db");
+  EXPECT_FALSE(nowhere.found());
 }
 
 TEST_F(DatabaseTest, LockInUseIsAnErrorOfThatCallOnly) {
@@ -382,35 +458,110 @@ TEST_F(DatabaseTest, TransactionGivenUpTakesNothingMore) {
 }
 
 // The same from the system: a write that the kernel refuses.
-TEST_F(DatabaseTest, FullDiskAtOpeningIsAFault) {
+void limit_files(rlim_t size) {
+  ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{size, RLIM_INFINITY};
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+TEST_F(DatabaseTest, FullDiskAtOpeningIsAFaultThatPasses) {
+  const auto full = file_.string() + " cannot be written: the disk is full: free some space";
   EXPECT_EQ(in_child([&] {
-              ::signal(SIGXFSZ, SIG_IGN);
-              const rlimit limit{8192, 8192};
-              ::setrlimit(RLIMIT_FSIZE, &limit);
-              return fault() == file_.string() + " cannot be written: the disk is full: free some space";
+              limit_files(8192);
+              Database database(file_);
+              EXPECT_EQ(database.fault() ? database.fault()->message : "", full);
+              EXPECT_FALSE(database.found());
+              limit_files(RLIM_INFINITY);
+              database.retry();
+              return !testing::Test::HasFailure() && put(database, "a").has_value();
             }),
             0);
-  EXPECT_EQ(fault(), "");  // and nothing stands in the way once there is space
+}
+
+TEST_F(DatabaseTest, FileOnAFullDiskCanBeRead) {
+  {
+    Database database(file_);
+    ASSERT_TRUE(put(database, "a"));
+  }
+  EXPECT_EQ(in_child([&] {
+              limit_files(8192);
+              Database database(file_);
+              EXPECT_EQ(all(database), "a ");
+              EXPECT_THAT(message(put(database, "b")), HasSubstr("the disk is full"));
+              EXPECT_TRUE(database.unwritable());
+              limit_files(RLIM_INFINITY);
+              database.retry();
+              return !testing::Test::HasFailure() && put(database, "b").has_value();
+            }),
+            0);
 }
 
 // Root may write anything, so this needs somebody else.
 bool become_nobody() { return ::geteuid() != 0 || (::setgid(65534) == 0 && ::setuid(65534) == 0); }
 
-TEST_F(DatabaseTest, ReadOnlyFileIsAFault) {
-  {
-    const Database made(file_);
+class ReadOnlyTest : public DatabaseTest {
+ protected:
+  // Everything there is, for somebody who may write none of it.
+  void expect_read(const std::string& names) {
+    std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755));
+    for (const auto& entry : std::filesystem::directory_iterator(file_.parent_path()))
+      std::filesystem::permissions(entry.path(), std::filesystem::perms(0444));
+    std::filesystem::permissions(file_.parent_path(), std::filesystem::perms(0555));
+    const auto before = folder_.read("state/ds01.db");
+    EXPECT_EQ(in_child([&] { return become_nobody() && reads(names); }), 0);
+    EXPECT_EQ(folder_.read("state/ds01.db"), before);
+    std::filesystem::permissions(file_.parent_path(), std::filesystem::perms(0755));
   }
-  const auto before = folder_.read("state/ds01.db");
-  for (const auto& path : {folder_.path(), file_.parent_path()})
-    std::filesystem::permissions(path, std::filesystem::perms(0755));
-  std::filesystem::permissions(file_, std::filesystem::perms(0444));
+
+ private:
+  bool reads(const std::string& names) const {
+    Database database(file_);
+    EXPECT_EQ(database.unwritable() ? database.unwritable()->message : "",
+              file_.string() + " cannot be written: it or its file system is read-only: make both writable");
+    EXPECT_EQ(all(database), names);
+    EXPECT_THAT(message(put(database, "x")), HasSubstr("is read-only: make both writable"));
+    return !testing::Test::HasFailure();
+  }
+};
+
+TEST_F(ReadOnlyTest, FileThatWasClosedCanBeRead) {
+  {
+    Database database(file_);
+    ASSERT_TRUE(put(database, "a"));
+  }
+  expect_read("a ");
+}
+
+// What a crash has left in the log beside the file counts.
+TEST_F(ReadOnlyTest, FileWithALogCanBeRead) {
+  in_child([&] {
+    Database database(file_);
+    EXPECT_TRUE(put(database, "a"));
+    return ::kill(::getpid(), SIGKILL) == 0;
+  });
+  ASSERT_GT(std::filesystem::file_size(file_.string() + "-wal"), 0U);
+  expect_read("a ");
+}
+
+// Without the log the file says something that is over, so it is not read without it.
+TEST_F(ReadOnlyTest, FileWithALogThatCannotBeReadIsAFault) {
+  in_child([&] {
+    Database database(file_);
+    EXPECT_TRUE(put(database, "a"));
+    return ::kill(::getpid(), SIGKILL) == 0;
+  });
+  std::filesystem::remove(file_.string() + "-shm");
+  for (const auto& path : {file_, std::filesystem::path(file_.string() + "-wal")})
+    std::filesystem::permissions(path, std::filesystem::perms(0444));
+  std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755));
+  std::filesystem::permissions(file_.parent_path(), std::filesystem::perms(0555));
   EXPECT_EQ(in_child([&] {
-              return become_nobody() && fault() == file_.string() +
-                                                       " cannot be written: it or its file system is read-only: make "
-                                                       "both writable and restart ds01d";
+              const bool nobody = become_nobody();
+              const Database database(file_);
+              return nobody && database.fault() && database.found();
             }),
             0);
-  EXPECT_EQ(folder_.read("state/ds01.db"), before);
+  std::filesystem::permissions(file_.parent_path(), std::filesystem::perms(0755));
 }
 
 TEST_F(DatabaseTest, FolderThatCannotBeMadeIsAFault) {
