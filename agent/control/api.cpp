@@ -28,9 +28,12 @@ object mode_json(const enforcer::Enforcer& enforcer, const Clock& clock) {
   return out;
 }
 
-object store_json(const std::optional<Error>& fault) {
-  object out{{"ok", !fault}, {"error", nullptr}};
-  if (fault) out["error"] = fault->message;
+object store_json(const database::Database& database, const enforcer::Enforcer& enforcer) {
+  const auto& trouble = database.fault() ? database.fault() : database.unwritable();
+  object out{{"ok", !trouble}, {"error", nullptr}};
+  if (!trouble) return out;
+  const auto* mode = enforcer.knows_override() ? "" : "; until then the mode is full, unless agent.yaml says disabled";
+  out["error"] = trouble->message + mode;
   return out;
 }
 
@@ -151,7 +154,7 @@ Api::Reply Api::get_status(const Call& call) {
              {"grants_active", deps_.grants.active_count()},
              {"grants_suspended", deps_.grants.suspended_count()},
              {"requests_pending", deps_.requests.pending_count(asker)},
-             {"store", store_json(deps_.database.fault())},
+             {"store", store_json(deps_.database, enforcer)},
              {"denials_total", totals.denied},
              {"would_deny_total", totals.would_deny},
              {"events_lost_total", losses[DS01_LOST_EVENTS]},
@@ -173,10 +176,10 @@ Api::Reply Api::get_metrics(const Call&) {
   DS01_TRY(const auto counts, deps_.enforcer.counts());
   http::Response response;
   response.content_type = "text/plain; version=0.0.4";
-  response.body =
-      metrics_text({counts, deps_.enforcer.losses(), deps_.enforcer.recursion_misses(), deps_.enforcer.attached(),
-                    deps_.enforcer.mode_now(), deps_.grants.active_count(), deps_.grants.suspended_count(),
-                    deps_.requests.pending_count(), !deps_.database.fault(), deps_.trail.lines_lost()});
+  response.body = metrics_text({counts, deps_.enforcer.losses(), deps_.enforcer.recursion_misses(),
+                                deps_.enforcer.attached(), deps_.enforcer.mode_now(), deps_.grants.active_count(),
+                                deps_.grants.suspended_count(), deps_.requests.pending_count(),
+                                !deps_.database.fault() && !deps_.database.unwritable(), deps_.trail.lines_lost()});
   return response;
 }
 

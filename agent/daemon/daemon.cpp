@@ -37,6 +37,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kAccountsRefresh = 5min;  // of accounts and groups that are not in files
 constexpr auto kAuditTick = 60s;
+constexpr auto kCatchUp = 5s;  // after a failure of the store or the kernel
 
 std::map<uid_t, std::uint64_t> denials_by_uid(const std::vector<kernel::Count>& counts) {
   std::map<uid_t, std::uint64_t> totals;
@@ -80,7 +81,9 @@ class Daemon {
  private:
   Status serve(const char* name, authz::Socket socket);
   Status restore();
-  void restore_grants();
+  Status restore_grants();
+  Status load_grants();
+  Status sync_grants();
   void report_start(const Status& attached);
   Status watch_all();
   http::Response answer(authz::Socket socket, const http::Peer& peer, const http::Request& request);
@@ -101,6 +104,8 @@ class Daemon {
   std::string lost_events_fact() const;
   std::uint64_t lost_events_reported();
   void on_clock_change();
+  void catch_up();
+  Status try_to_catch_up();
   void on_accounts_change();
   void on_signal();
   void arm_refresh();
@@ -126,11 +131,17 @@ class Daemon {
   control::Api api_;
   std::set<uid_t> admins_;
   std::uint64_t lost_reported_ = 0;
+  // What catch_up() has to do yet.
+  bool loaded_ = false;
+  bool synced_ = false;
+  bool clock_followed_ = false;
+  std::string behind_;  // why; what was logged last
   std::vector<std::unique_ptr<http::Server>> servers_;
   std::vector<std::filesystem::path> served_;
   asio::signal_set signals_{io_, SIGTERM, SIGINT, SIGHUP};
   asio::steady_timer refresh_timer_{io_};
   asio::steady_timer audit_timer_{io_};
+  asio::steady_timer catch_up_timer_{io_};
   // Descriptors that others own; released, not closed, at the end.
   asio::posix::stream_descriptor events_{io_};
   asio::posix::stream_descriptor cgroup_events_{io_};
@@ -177,30 +188,49 @@ Status Daemon::restore() {
   const auto prepared = enforcer_.prepare();
   for (const auto& warning : enforcer_.resolved().warnings) log::warn(warning);
   DS01_CHECK(prepared);
+  if (!enforcer_.knows_override())
+    log::critical("the mode set by hand cannot be read: full until it can, unless agent.yaml says disabled");
   if (const auto counts = enforcer_.counts()) trail_.begin(denials_by_uid(*counts));
   lost_reported_ = lost_events_reported();
-  restore_grants();
+  const auto restored = restore_grants();
+  if (!restored) {
+    behind_ = restored.error().message;
+    log::critical(fmt::format("{}. Until then the grants in force stay, and none can be changed", behind_));
+  }
+  // Programs of another version decide by maps of their own, and would go with the grants that nobody can read.
+  if (!restored && enforcer_.found_attached() && !enforcer_.found_grants()) {
+    enforcer_.hold_back(restored.error());
+    return restored;
+  }
   return enforcer_.attach();
 }
 
-// Without a store that can be used, the grants in the kernel stay as they are, and none is added.
-void Daemon::restore_grants() {
-  const auto suspended = grants_.load();
-  const auto requests = requests_.load();
-  if (!suspended || !requests) {
-    const auto& error = suspended ? requests.error() : suspended.error();
-    log::critical(fmt::format("{}. No grant can be changed until then; those in force stay", error.message));
-    return;
-  }
-  upkeep_.report(*suspended);
-  const auto drift = grants_.sync();
-  if (!drift) return log::error(fmt::format("putting the stored grants in force: {}", drift.error().message));
-  if (!drift->any() || !enforcer_.found_grants()) return;
+// Without a store that can be used, the grants in the kernel stay as they are, and none is added. What has worked is
+// not done again.
+Status Daemon::restore_grants() {
+  if (!loaded_) DS01_CHECK(load_grants());
+  if (!synced_) DS01_CHECK(sync_grants());
+  return {};
+}
+
+Status Daemon::load_grants() {
+  DS01_TRY(const auto suspended, grants_.load());
+  DS01_CHECK(requests_.load());
+  loaded_ = true;
+  upkeep_.report(suspended);
+  return {};
+}
+
+Status Daemon::sync_grants() {
+  DS01_TRY(const auto drift, grants_.sync());
+  synced_ = true;
+  if (!drift.any() || !enforcer_.found_grants()) return {};
   trail_.drifted(
       fmt::format("the kernel's grants were not those of the store and were put right: {} missing, {} "
                   "different, {} unknown",
-                  drift->missing, drift->different, drift->unknown));
-  for (const auto& example : drift->examples) trail_.drifted(example);
+                  drift.missing, drift.different, drift.unknown));
+  for (const auto& example : drift.examples) trail_.drifted(example);
+  return {};
 }
 
 void Daemon::report_start(const Status& attached) {
@@ -210,9 +240,14 @@ void Daemon::report_start(const Status& attached) {
                                enforcer_.found_attached() ? "; the gate was closed before" : ""));
     return;
   }
-  log::critical(fmt::format("NOT ENFORCING: {}", attached.error().message));
-  trail_.started(fmt::format("ds01d {} is NOT enforcing: {}", DS01_VERSION, attached.error().message));
-  sd_notifyf(0, "STATUS=Not enforcing: %s", attached.error().message.c_str());
+  const auto& reason = attached.error().message;
+  const bool others = enforcer_.found_attached();
+  log::critical(others ? fmt::format("NOT TAKING OVER from the agent before, whose gate goes on: {}", reason)
+                       : fmt::format("NOT ENFORCING: {}", reason));
+  trail_.started(others ? fmt::format("ds01d {} is NOT taking over, the gate of the agent before goes on: {}",
+                                      DS01_VERSION, reason)
+                        : fmt::format("ds01d {} is NOT enforcing: {}", DS01_VERSION, reason));
+  sd_notifyf(0, "STATUS=%s: %s", others ? "Not taking over" : "Not enforcing", reason.c_str());
 }
 
 Status Daemon::watch_all() {
@@ -236,6 +271,7 @@ Status Daemon::watch_all() {
   watch(accounts_watch_, [this] {
     if (drain_accounts_watch(accounts_watch_.native_handle())) on_accounts_change();
   });
+  on_clock_change();  // it may have been set since the programs were told
   return {};
 }
 
@@ -385,10 +421,41 @@ void Daemon::on_change() {
 
 void Daemon::on_clock_change() {
   rearm_clock_watch(clock_watch_.native_handle());
-  auto followed = enforcer_.clock_changed();
-  if (followed) followed = grants_.clock_changed();
-  if (!followed) log::error(fmt::format("following the clock: {}", followed.error().message));
-  upkeep_.rearm();
+  clock_followed_ = false;
+  catch_up();
+}
+
+// What could not be done at the start, or when the clock was set, is tried until it is done.
+void Daemon::catch_up() {
+  const auto done = try_to_catch_up();
+  const std::string behind = done ? "" : done.error().message;
+  if (behind != behind_ && !done) log::error(behind);
+  if (behind != behind_ && done) log::info("the store can be used again");
+  behind_ = behind;
+  on_change();
+  if (done) {
+    catch_up_timer_.cancel();
+    return;
+  }
+  catch_up_timer_.expires_after(kCatchUp);
+  catch_up_timer_.async_wait([this](boost::system::error_code error) {
+    if (!error) catch_up();
+  });
+}
+
+Status Daemon::try_to_catch_up() {
+  database_.retry();
+  // The programs are told of the clock whatever becomes of the store.
+  const auto followed = clock_followed_ ? Status() : enforcer_.clock_changed();
+  const bool knew = enforcer_.knows_override();
+  DS01_CHECK(enforcer_.learn_override());
+  if (!knew) log::info(fmt::format("the mode can be read again: {}", config::to_string(enforcer_.mode_now())));
+  DS01_CHECK(restore_grants());
+  DS01_CHECK(followed);
+  if (!clock_followed_) DS01_CHECK(grants_.clock_changed());
+  clock_followed_ = true;
+  if (database_.unwritable()) return std::unexpected(*database_.unwritable());
+  return {};
 }
 
 void Daemon::on_accounts_change() {

@@ -9,8 +9,8 @@
 
 namespace ds01::daemon {
 
-// Held as long as the descriptor. Another agent that lives is ErrorCode::conflict. Where there is no folder and none can
-// be made, there is nothing to lock, and the descriptor is empty.
+// Held as long as the descriptor. Another agent that lives is ErrorCode::conflict. Where there is no folder and none
+// can be made, there is nothing to lock, and the descriptor is empty.
 Result<Fd> lock_store(const std::filesystem::path& folder);
 
 }  // namespace ds01::daemon

@@ -41,24 +41,40 @@ std::vector<policy::Rule> Enforcer::compile(const policy::Resolved& resolved, co
 
 // After its end an override gives way to what the configuration says.
 policy::ModeState Enforcer::mode_of(const config::Config& config, const std::optional<Override>& override) const {
-  if (!override) return {config.gpu_mode, config.gpu_mode, std::nullopt};
-  const auto until = on_boot(override->end, deps_.clock);
-  return {override->mode, until ? config.gpu_mode : override->mode, until};
+  if (override) {
+    const auto until = on_boot(override->end, deps_.clock);
+    return {override->mode, until ? config.gpu_mode : override->mode, until};
+  }
+  const bool as_configured = override_known_ || config.gpu_mode == config::Mode::disabled;
+  const auto mode = as_configured ? config.gpu_mode : config::Mode::full;
+  return {mode, mode, std::nullopt};
 }
 
-// A store that cannot be read must not loosen the gate: then the mode that an earlier agent left counts.
-std::optional<Override> Enforcer::find_override() const {
-  if (auto stored = load_override(deps_.database, deps_.clock)) return *std::move(stored);
+// A store that cannot be read must not loosen the gate. Where the programs of an earlier agent run, that agent has left
+// beside them what it knew. A file that is not there hides nothing.
+void Enforcer::find_override() {
+  if (const auto stored = load_override(deps_.database, deps_.clock)) {
+    override_ = *stored;
+  } else if (gate_->had_maps()) {
+    recall_override();
+  } else {
+    override_known_ = !deps_.database.found();
+  }
+}
+
+void Enforcer::recall_override() {
   const auto kept = gate_->kept_mode();
-  if (!kept) return std::nullopt;
+  if (!kept) return;
+  override_known_ = kept->mode != kernel::Gate::kUnknownMode;
+  if (!override_known_) return;
   const Override override{mode_of_kernel(kept->mode), kept->until == DS01_NEVER
                                                           ? End(Never{})
                                                           : End(BootTime(std::chrono::nanoseconds(kept->until)))};
-  if (has_ended(override.end, deps_.clock)) return std::nullopt;
-  return override;
+  if (!has_ended(override.end, deps_.clock)) override_ = override;
 }
 
 void Enforcer::keep_override() {
+  if (!override_known_) return gate_->keep_mode(kernel::Gate::KeptMode{kernel::Gate::kUnknownMode, DS01_NEVER});
   if (!override_) return gate_->keep_mode(std::nullopt);
   const auto until = on_boot(override_->end, deps_.clock);
   gate_->keep_mode(
@@ -66,11 +82,26 @@ void Enforcer::keep_override() {
                              until ? static_cast<std::uint64_t>(until->time_since_epoch().count()) : DS01_NEVER});
 }
 
+Status Enforcer::learn_override() {
+  if (!gate_ || override_known_) return {};
+  DS01_TRY(const auto stored, load_override(deps_.database, deps_.clock));
+  override_known_ = true;
+  if (auto enforced = enforce(resolved_, mode_of(config_, stored)); !enforced) {
+    override_known_ = false;
+    return enforced;
+  }
+  override_ = stored;
+  keep_override();
+  return {};
+}
+
 Status Enforcer::open_gate() {
   DS01_TRY(resolved_, resolve(config_, nullptr));
   DS01_CHECK(kernel::check_lsm_list(deps_.places.lsm_list));
   DS01_TRY(gate_, kernel::Gate::open(deps_.places.pins));
-  override_ = find_override();
+  found_attached_ = gate_->was_attached();
+  found_grants_ = found_attached_ && gate_->had_maps();
+  find_override();
   keep_override();
   in_force_ = compile(resolved_, mode_of(config_, override_));
   DS01_CHECK(gate_->set_policy(in_force_));
@@ -141,12 +172,14 @@ Status Enforcer::clock_changed() {
   if (!gate_) return {};
   gate_->set_clocks(deps_.clock.wall_minus_boot());
   keep_override();
-  return enforce(resolved_, mode_of(config_, override_));
+  DS01_CHECK(enforce(resolved_, mode_of(config_, override_)));
+  return override_ ? store_override(deps_.database, override_, deps_.clock) : Status();
 }
 
 // On disk first: what is in force is never less than what a restart would find.
 Status Enforcer::replace_override(const std::optional<Override>& fresh) {
   if (!gate_) return not_attached(reason_);
+  DS01_CHECK(learn_override());
   DS01_CHECK(store_override(deps_.database, fresh, deps_.clock));
   if (auto enforced = enforce(resolved_, mode_of(config_, fresh)); !enforced) {
     (void)store_override(deps_.database, override_, deps_.clock);

@@ -51,16 +51,19 @@ class Enforcer final : public grants::KernelMap {
 
   // Takes over the programs of an earlier agent, or loads them, and puts the policy in force on their maps. Whatever
   // enforced before goes on. On error reason() says why nothing more will happen. Also reads the stored override; where
-  // that cannot be read, the one that an earlier agent left in the kernel counts.
+  // that cannot be read, the one that an earlier agent left in the kernel counts, and without that knows_override() is
+  // false.
   Status prepare();
   // Attaches what prepare() loaded, proves by denials that it runs, and lets go of older programs. On error the older
   // ones stay, and reason() says why. Grants are to be put between the two.
   Status attach();
+  // Instead of attach(): what enforces goes on, and reason() says why there is nothing else.
+  void hold_back(const Error& error) { give_up(error); }
   bool attached() const { return gate_ && gate_->attached(); }
   const std::string& reason() const { return reason_; }  // why not attached
   // Whether an earlier agent's programs were attached at prepare(), and whether its grants are still there.
-  bool found_attached() const { return gate_ && gate_->was_attached(); }
-  bool found_grants() const { return found_attached() && gate_->had_maps(); }
+  bool found_attached() const { return found_attached_; }
+  bool found_grants() const { return found_grants_; }
 
   // From now on only host principals may connect to the listener bound at `socket`.
   Status guard(const std::filesystem::path& socket);
@@ -69,7 +72,8 @@ class Enforcer final : public grants::KernelMap {
   Status apply(config::Config config);
   // Looks devices, accounts and cgroups up again and, where something changed, puts the new policy in force.
   Status refresh();
-  // The wall clock was set: tells the programs, and moves the end of an override that follows it.
+  // The wall clock was set: tells the programs, and moves the end of an override that follows it. Then the store, where
+  // an override of some duration has another absolute end now.
   Status clock_changed();
   const config::Config& config() const { return config_; }
   const policy::Resolved& resolved() const { return resolved_; }
@@ -79,6 +83,11 @@ class Enforcer final : public grants::KernelMap {
   Status set_mode(config::Mode mode, End end);
   Status reset_mode();
   const std::optional<Override>& override_mode() const { return override_; }
+  // Whether a mode was set by hand cannot be known while the store cannot be read. The gate is closed then, unless
+  // agent.yaml has it disabled.
+  bool knows_override() const { return override_known_; }
+  // Reads it from the store, if it is not known yet, and puts it in force.
+  Status learn_override();
   config::Mode mode_now() const { return mode_of(config_, override_).at(deps_.clock.boot()); }
 
   Status put(std::span<const grants::KernelGrant> grants) override;
@@ -100,7 +109,8 @@ class Enforcer final : public grants::KernelMap {
   std::vector<policy::Rule> compile(const policy::Resolved& resolved, const policy::ModeState& mode) const;
   Status enforce(const policy::Resolved& resolved, const policy::ModeState& mode);
   Status replace_override(const std::optional<Override>& fresh);
-  std::optional<Override> find_override() const;
+  void find_override();
+  void recall_override();
   void keep_override();
   Status open_gate();
   Status prove_and_commit();
@@ -111,6 +121,9 @@ class Enforcer final : public grants::KernelMap {
   policy::Resolved resolved_;
   std::vector<policy::Rule> in_force_;
   std::optional<Override> override_;
+  bool override_known_ = true;
+  bool found_attached_ = false;
+  bool found_grants_ = false;
   std::vector<ds01_rule_key> sockets_;
   std::unique_ptr<kernel::Gate> gate_;
   std::string reason_ = "starting";

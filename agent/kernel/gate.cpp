@@ -120,7 +120,10 @@ Result<std::unique_ptr<Gate>> Gate::load() {
 }
 
 bool Gate::was_attached() const { return impl_->programs->origin() != Origin::loaded; }
-bool Gate::had_maps() const { return impl_->programs->had_maps(); }
+bool Gate::had_maps() const {
+  const auto& programs = *impl_->programs;
+  return programs.had_maps() && (programs.origin() == Origin::taken_over || programs.generation() > 1);
+}
 bool Gate::attached() const { return impl_->programs->attached(); }
 std::uint64_t Gate::generation() const { return impl_->programs->generation(); }
 Status Gate::attach() { return impl_->programs->attach(); }

@@ -43,7 +43,8 @@ class Gate final : public grants::KernelMap {
   static Result<std::unique_ptr<Gate>> load();
   ~Gate() override;
 
-  // Whether programs of an earlier agent were attached at open(), and whether its grants are still there.
+  // Whether programs of an earlier agent were attached at open(), and whether this object's maps are those that they
+  // decide by. Maps that an agent made and never got as far as finishing an upgrade on are not.
   bool was_attached() const;
   bool had_maps() const;
 
@@ -65,8 +66,9 @@ class Gate final : public grants::KernelMap {
   void set_clocks(std::chrono::nanoseconds wall_minus_boot);
 
   // Keeps the mode set by hand beside the maps, for a later agent whose store cannot be read.
+  static constexpr std::uint8_t kUnknownMode = 0xff;
   struct KeptMode {
-    std::uint8_t mode;    // enum ds01_mode
+    std::uint8_t mode;    // enum ds01_mode, or kUnknownMode
     std::uint64_t until;  // boot clock; DS01_NEVER: until it is reset
   };
   void keep_mode(const std::optional<KeptMode>& mode);

@@ -153,7 +153,7 @@ struct ds01_state {
 	__u64 newcomer;   /* while a second one is attached besides: that one; else 0 */
 	__u64 build;      /* of the pinned one: a hash of its object file; 0 while it is being replaced */
 	/* The mode set by hand, for an agent whose store cannot be read. */
-	__u64 override;       /* 1 + enum ds01_mode; 0: none */
+	__u64 override;       /* 1 + enum ds01_mode; 0: none; 0x100: not known */
 	__u64 override_until; /* DS01_NEVER: until it is reset */
 };
 

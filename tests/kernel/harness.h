@@ -105,6 +105,7 @@ class Agent {
   // Starts it again with the same configuration, after stop() or kill().
   void start_again();
   void launch();  // the same, without a look at what it says
+  std::string wait_notification();
 
   // All audit lines so far, those of one kind.
   std::vector<json::object> audit(const std::string& kind) const;
@@ -112,7 +113,6 @@ class Agent {
   json::object wait_for_audit(const std::string& kind, const std::function<bool(const json::object&)>& matches) const;
 
  private:
-  std::string wait_notification();
   Fd notify_;
   pid_t pid_ = -1;
   std::string notified_;

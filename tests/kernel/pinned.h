@@ -34,13 +34,15 @@ inline std::uint32_t pinned_program_id() {
   return info.id;
 }
 
-// Makes the pinned programs look like those of another build, so that the next agent replaces them.
-inline void pretend_other_build() {
+// Mapped until this process ends.
+inline ds01_state& pinned_state() {
   const Fd map = pinned("state");
   void* memory = ::mmap(nullptr, sizeof(ds01_state), PROT_READ | PROT_WRITE, MAP_SHARED, map.get(), 0);
-  ASSERT_NE(memory, MAP_FAILED);
-  static_cast<ds01_state*>(memory)->build ^= 1;
-  ::munmap(memory, sizeof(ds01_state));
+  EXPECT_NE(memory, MAP_FAILED);
+  return *static_cast<ds01_state*>(memory);
 }
+
+// Makes the pinned programs look like those of another build, so that the next agent replaces them.
+inline void pretend_other_build() { pinned_state().build ^= 1; }
 
 }  // namespace ds01::test

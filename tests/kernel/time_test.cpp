@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Row 17: the wall clock is set, or the machine sleeps. Durations go by the boot clock, --until by the wall clock.
 #include <fcntl.h>
+#include <signal.h>
+#include <sqlite3.h>
 #include <sys/timex.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <ctime>
 
 #include "attacker.h"
 #include "core/clock.h"
 #include "harness.h"
+#include "pinned.h"
 
 namespace ds01::test {
 namespace {
@@ -74,6 +78,40 @@ TEST_F(Time, ClockSetWhileTheAgentIsDeadIsNoticed) {
   EXPECT_EQ(open_as({.uid = kAlice}), EACCES);
   EXPECT_EQ(open_as({.uid = kBob}), 0);
   wait_for_state(until, "expired");
+}
+
+// A clock that is set while the agent starts, after it told the programs and before it watches the clock.
+TEST_F(Time, ClockSetDuringTheStartIsNoticed) {
+  agent().kill();
+  const std::atomic_ref distance(pinned_state().wall_minus_boot);
+  distance = 0;
+  agent().launch();
+  eventually([&] { return distance != 0; });
+  ::kill(agent().pid(), SIGSTOP);
+  step(2h);
+  ::kill(agent().pid(), SIGCONT);
+  eventually(
+      [&] { return std::chrono::abs(std::chrono::nanoseconds(distance) - SystemClock().wall_minus_boot()) < 1s; });
+}
+
+// When the mode set by hand ends, as a start after a reboot would read it.
+WallTime stored_end_of_mode() {
+  sqlite3* connection = nullptr;
+  EXPECT_EQ(::sqlite3_open_v2("/var/lib/ds01/ds01.db", &connection, SQLITE_OPEN_READONLY, nullptr), SQLITE_OK);
+  sqlite3_stmt* statement = nullptr;
+  ::sqlite3_prepare_v2(connection, "SELECT ends_wall FROM modes", -1, &statement, nullptr);
+  EXPECT_EQ(::sqlite3_step(statement), SQLITE_ROW);
+  const WallTime end{std::chrono::nanoseconds(::sqlite3_column_int64(statement, 0))};
+  ::sqlite3_finalize(statement);
+  ::sqlite3_close(connection);
+  return end;
+}
+
+TEST_F(Time, TemporaryModeIsNoLongerAfterARebootWhenTheClockWasSet) {
+  EXPECT_EQ(ctl({"mode", "disabled", "--for", "1h"}).code, 0);
+  step(-24h);
+  eventually([] { return stored_end_of_mode() <= SystemClock().wall() + 1h; });
+  EXPECT_EQ(ctl({"mode", "--default"}).code, 0);
 }
 
 void write_text(const char* path, const std::string& text) {

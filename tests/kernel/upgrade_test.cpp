@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include <filesystem>
+#include <fstream>
 #include <random>
 
 #include "attacker.h"
@@ -85,6 +86,32 @@ TEST_F(Upgrade, AnotherAbiIsReplacedWithoutAGap) {
   EXPECT_EQ(denied.finish().successes, 0);
   const auto g = granted.finish();
   EXPECT_EQ(g.successes, g.tries);
+}
+
+// Its own maps would be empty, so whoever has a grant would lose it.
+TEST_F(Upgrade, AnotherAbiIsNotReplacedWithoutAStore) {
+  const std::filesystem::path database = "/var/lib/ds01/ds01.db";
+  const auto saved = database.string() + ".saved";
+  OpenLoop denied(kAttacker);
+  OpenLoop granted(kGranted);
+  EXPECT_EQ(agent().stop(), 0);
+  ASSERT_EQ(::rename(kPinFolder.c_str(), "/sys/fs/bpf/ds01/v999"), 0);
+  std::filesystem::rename(database, saved);
+  std::ofstream{database};
+  for (int i = 0; i < 2; ++i) {  // also on the maps that the first has left
+    agent().launch();
+    const auto said = agent().wait_notification();
+    EXPECT_TRUE(said.starts_with("STATUS=Not taking over: ")) << said;
+    agent().kill();
+  }
+  EXPECT_TRUE(std::filesystem::exists("/sys/fs/bpf/ds01/v999"));
+  EXPECT_EQ(denied.finish().successes, 0);
+  const auto g = granted.finish();
+  EXPECT_EQ(g.successes, g.tries);
+  std::filesystem::rename(saved, database);
+  agent().start_again();
+  EXPECT_FALSE(std::filesystem::exists("/sys/fs/bpf/ds01/v999"));
+  EXPECT_EQ(open_as({.uid = kGranted}), 0);
 }
 
 }  // namespace
