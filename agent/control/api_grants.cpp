@@ -11,8 +11,11 @@
 namespace ds01::control {
 namespace {
 
-bool is_of(const grants::Grant& grant, uid_t uid) {
-  return grant.subject.kind == grants::Subject::Kind::user && grant.subject.uid == uid;
+// The record is the caller's own: of their uid, and of the account that has it now.
+bool is_of(const grants::Grant& grant, const grants::Actor& caller) {
+  const auto& subject = grant.subject;
+  return subject.kind == grants::Subject::Kind::user && subject.uid == caller.uid &&
+         (subject.name.empty() || subject.name == caller.name);
 }
 
 }  // namespace
@@ -22,16 +25,19 @@ Api::Reply Api::list_grants(const Call& call) {
   DS01_TRY(const auto range, range_of(call.query));
   std::optional<uid_t> uid;
   if (!call.caller.admin) uid = call.caller.actor.uid;
+  if (uid) DS01_CHECK(check_on_host(call, "grants are listed"));
   DS01_TRY(const auto page, deps_.grants.list(all, uid, range.limit, range.cursor));
   boost::json::array out;
-  for (const auto& grant : page.grants) out.push_back(to_json(grant, deps_.clock));
+  for (const auto& grant : page.grants)
+    if (call.caller.admin || is_of(grant, call.caller.actor)) out.push_back(to_json(grant, deps_.clock));
   return page_response(out, page.next);
 }
 
 Api::Reply Api::get_grant(const Call& call) {
+  if (!call.caller.admin) DS01_CHECK(check_on_host(call, "grants are shown"));
   const auto grant = deps_.grants.find(call.rest);
   const bool unknown = !grant && grant.error().code == ErrorCode::system;
-  if (!call.caller.admin && !unknown && !(grant && is_of(*grant, call.caller.actor.uid)))
+  if (!call.caller.admin && !unknown && !(grant && is_of(*grant, call.caller.actor)))
     // The same answer whether it exists or not: users learn nothing about others.
     return fail(ErrorCode::not_found, fmt::format("you have no grant {}: see ds01ctl list", in_quotes(call.rest)));
   if (!grant) return std::unexpected(grant.error());
@@ -79,9 +85,11 @@ Api::Reply Api::get_history(const Call& call) {
   DS01_TRY(const auto uid, whose(call, "history"));
   DS01_TRY(const auto since, time_of(call.query, "since"));
   DS01_TRY(const auto range, range_of(call.query));
+  if (!call.caller.admin) DS01_CHECK(check_on_host(call, "history is shown"));
   DS01_TRY(const auto page, deps_.grants.history(uid, since, range.limit, range.cursor));
   boost::json::array out;
-  for (const auto& grant : page.grants) out.push_back(history_json(grant, deps_.clock));
+  for (const auto& grant : page.grants)
+    if (call.caller.admin || is_of(grant, call.caller.actor)) out.push_back(history_json(grant, deps_.clock));
   return page_response(out, page.next);
 }
 

@@ -11,6 +11,11 @@
 namespace ds01::control {
 namespace {
 
+// Asked by the caller's uid, and by the account that has it now.
+bool is_of(const grants::Request& request, const grants::Actor& caller) {
+  return request.who.uid == caller.uid && request.who.name == caller.name;
+}
+
 // A request with the grant that it led to, so that nobody has to ask for that as well.
 boost::json::object with_grant(const grants::Request& request, const std::optional<grants::Grant>& grant,
                                const Clock& clock) {
@@ -32,16 +37,19 @@ Api::Reply Api::list_requests(const Call& call) {
   DS01_TRY(const auto range, range_of(call.query));
   std::optional<uid_t> uid;
   if (!call.caller.admin) uid = call.caller.actor.uid;
+  if (uid) DS01_CHECK(check_on_host(call, "requests are listed"));
   DS01_TRY(const auto page, deps_.requests.list(all, uid, range.limit, range.cursor));
   boost::json::array out;
-  for (const auto& request : page.requests) out.push_back(to_json(request, deps_.clock));
+  for (const auto& request : page.requests)
+    if (call.caller.admin || is_of(request, call.caller.actor)) out.push_back(to_json(request, deps_.clock));
   return page_response(out, page.next);
 }
 
 Api::Reply Api::get_request(const Call& call) {
+  if (!call.caller.admin) DS01_CHECK(check_on_host(call, "requests are shown"));
   const auto request = deps_.requests.find(call.rest);
   const bool unknown = !request && request.error().code == ErrorCode::system;
-  if (!call.caller.admin && !unknown && !(request && request->who.uid == call.caller.actor.uid))
+  if (!call.caller.admin && !unknown && !(request && is_of(*request, call.caller.actor)))
     // The same answer whether it exists or not: users learn nothing about others.
     return fail(ErrorCode::not_found,
                 fmt::format("you have no request {}: see ds01ctl requests --all", in_quotes(call.rest)));

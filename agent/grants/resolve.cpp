@@ -2,7 +2,6 @@
 #include "grants/resolve.h"
 
 #include <algorithm>
-#include <cctype>
 #include <set>
 
 #include <fmt/format.h>
@@ -57,8 +56,9 @@ Result<std::uint32_t> pick_cap(std::string_view text, const devices::CapNames& k
 Status check_reason(const std::string& reason) {
   if (reason.size() > kReasonLimit)
     return fail(ErrorCode::invalid, fmt::format("the reason is longer than {} bytes", kReasonLimit));
-  if (std::ranges::any_of(reason, [](unsigned char c) { return std::iscntrl(c) != 0; }))
-    return fail(ErrorCode::invalid, "the reason contains control characters");
+  if (printable(reason) != reason)
+    return fail(ErrorCode::invalid,
+                "the reason contains control characters, direction marks or bytes that are not UTF-8");
   return {};
 }
 

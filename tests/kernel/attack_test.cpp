@@ -2,6 +2,7 @@
 // Ways around the gate, each with the number of its row in the project's list of attacks.
 #include <linux/io_uring.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -16,6 +17,7 @@
 #include <atomic>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include "harness.h"
@@ -198,6 +200,42 @@ TEST_F(Attack, Row11ChildCgroups) {
 TEST_F(Attack, Row12SliceOfTheSameNameElsewhere) {
   const Cgroup own("/user.slice/user-1000.slice/user@1000.service/ds01.slice/app");
   expect_denied(kAlice, [&] { return open_as({.uid = kAlice, .cgroup = own.path()}); });
+}
+
+std::string major_of(const std::string& name) {
+  std::ifstream devices("/proc/devices");
+  for (std::string major, driver; devices >> major >> driver;)
+    if (driver == name) return major;
+  return "";
+}
+
+// The driver comes back under another major while the agent cannot hear of it.
+TEST_F(Attack, Row19ReloadedDriverBeforeTheAgentKnows) {
+  const auto before = major_of("nvidia-uvm");
+  ASSERT_EQ(::kill(agent().pid(), SIGSTOP), 0);
+  ASSERT_EQ(run_command({"rmmod", "ds01_stub"}).code, 0);
+  ASSERT_EQ(run_command({"stub-load", "3"}).code, 0);
+  EXPECT_NE(major_of("nvidia-uvm"), before);
+  EXPECT_EQ(open_as({.uid = kAlice}, kCompute), EACCES);
+  EXPECT_EQ(open_as({.uid = kAlice}, kCapability), EACCES);
+  EXPECT_EQ(open_as({}, kCompute), 0);
+  ASSERT_EQ(::kill(agent().pid(), SIGCONT), 0);
+  EXPECT_GE(denials_of(kAlice, "compute").denied, 1);
+  EXPECT_EQ(open_as({.uid = kAlice}, kCompute), EACCES);
+  ASSERT_EQ(run_command({"rmmod", "ds01_stub"}).code, 0);
+  ASSERT_EQ(run_command({"stub-load"}).code, 0);
+}
+
+// The runtimes' own cgroups are exempt for the user of NVIDIA's hook; what is made below them is not.
+TEST_F(Attack, Row29ChildOfAnExemptRuntimesCgroup) {
+  constexpr uid_t kHookUser = 65534;
+  const Cgroup runtime("/system.slice/docker.service");
+  const Cgroup child("/system.slice/docker.service/child");
+  const auto known = [&] { return open_as({.uid = kHookUser, .cgroup = runtime.path()}) == 0; };
+  ASSERT_TRUE(eventually(known));  // the agent hears of the new cgroup
+  expect_denied(kHookUser, [&] { return open_as({.uid = kHookUser, .cgroup = child.path()}); });
+  expect_denied(kAlice, [&] { return open_as({.uid = kAlice, .cgroup = runtime.path()}); });
+  expect_allowed(kHookUser, [&] { return open_as({.uid = kHookUser, .cgroup = runtime.path()}); });
 }
 
 TEST_F(Attack, Row21GrantByAnybodyElse) {

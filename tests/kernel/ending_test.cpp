@@ -30,9 +30,11 @@ class Holder {
   explicit Holder(const As& as) {
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends_), 0);
     child_ = ::fork();
-    if (child_ != 0) return;
+    if (child_ != 0) {
+      ::close(ends_[1]);  // or a Holder made later would keep it open
+      return;
+    }
     ::close(ends_[0]);
-    // The parent in between is killed along with this side's end of the socket.
     run_as(as, [&] {
       ::signal(SIGTERM, SIG_IGN);
       const int device = ::open(kGpu0, O_RDWR);
@@ -47,7 +49,6 @@ class Holder {
   }
   ~Holder() {
     ::close(ends_[0]);
-    ::close(ends_[1]);
     ::waitpid(child_, nullptr, 0);
   }
   Holder(const Holder&) = delete;
@@ -60,7 +61,6 @@ class Holder {
   }
   // Waits until the process has ended.
   void wait_for_end() {
-    ::close(std::exchange(ends_[1], -1));
     char byte;
     EXPECT_EQ(::read(ends_[0], &byte, 1), 0);
   }
@@ -113,9 +113,8 @@ TEST_F(Ending, KillTermsThenKillsOnTheHostOnly) {
   ASSERT_EQ(in_slice.opened(), 0);
   ASSERT_EQ(ctl({"revoke", "alice"}).code, 0);
   const auto sent = [&](std::string_view signal) {
-    agent_.wait_for_audit("signal", [&](const json::object& line) {
-      return line.at("unmapped").at("signal").as_string() == signal;
-    });
+    agent_.wait_for_audit(
+        "signal", [&](const json::object& line) { return line.at("unmapped").at("signal").as_string() == signal; });
   };
   sent("TERM");
   EXPECT_EQ(on_host.ask('u'), EACCES);  // it ignores TERM

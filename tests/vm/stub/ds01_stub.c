@@ -18,6 +18,11 @@
 
 static struct page *zeroed;
 
+/* So many dynamic majors are taken first, so that the driver's own are others than before. */
+static unsigned int reserve;
+module_param(reserve, uint, 0444);
+static unsigned int reserved[8];
+
 static int stub_open(struct inode *inode, struct file *file)
 {
 	return 0;
@@ -72,10 +77,32 @@ static void unregister_regions(size_t count)
 				    regions[count].count, regions[count].name);
 }
 
+static void unregister_reserved(void)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(reserved); i++)
+		if (reserved[i])
+			__unregister_chrdev(reserved[i], 0, 1, "ds01-reserved");
+}
+
+static void register_reserved(void)
+{
+	size_t i;
+
+	for (i = 0; i < reserve && i < ARRAY_SIZE(reserved); i++) {
+		int major = __register_chrdev(0, 0, 1, "ds01-reserved", &stub_fops);
+
+		if (major > 0)
+			reserved[i] = major;
+	}
+}
+
 static int register_regions(void)
 {
 	size_t i;
 
+	register_reserved();
 	for (i = 0; i < ARRAY_SIZE(regions); i++) {
 		struct region *r = &regions[i];
 		int ret = __register_chrdev(r->major, r->first, r->count, r->name, &stub_fops);
@@ -83,6 +110,7 @@ static int register_regions(void)
 		if (ret < 0) {
 			pr_err("cannot register %s: %d\n", r->name, ret);
 			unregister_regions(i);
+			unregister_reserved();
 			return ret;
 		}
 		if (r->major == 0) /* the free one that was found */
@@ -150,6 +178,7 @@ static int __init stub_init(void)
 static void __exit stub_exit(void)
 {
 	unregister_regions(ARRAY_SIZE(regions));
+	unregister_reserved();
 	remove_proc_subtree("driver/nvidia", NULL);
 	__free_page(zeroed);
 }
