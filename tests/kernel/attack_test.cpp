@@ -202,6 +202,17 @@ TEST_F(Attack, Row12SliceOfTheSameNameElsewhere) {
   expect_denied(kAlice, [&] { return open_as({.uid = kAlice, .cgroup = own.path()}); });
 }
 
+TEST_F(Attack, Row18DeviceThatTheGrantDoesNotCover) {
+  ASSERT_EQ(ctl({"grant", "alice", "1h", "--gpus", "1"}).code, 0);
+  expect_denied(kAlice, [] { return open_as({.uid = kAlice}); });
+  expect_allowed(kAlice, [] { return open_as({.uid = kAlice}, kGpu1); });
+  expect_denied(kAlice, [] { return open_as({.uid = kAlice}, kCapability); }, "capability");
+  ASSERT_EQ(ctl({"grant", "alice", "2h", "--caps", "nvidia-cap1"}).code, 0);
+  expect_allowed(kAlice, [] { return open_as({.uid = kAlice}, kCapability); });
+  expect_denied(kAlice, [] { return open_as({.uid = kAlice}, "/dev/nvidia-caps/nvidia-cap2"); }, "capability");
+  ASSERT_EQ(ctl({"revoke", "alice"}).code, 0);
+}
+
 std::string major_of(const std::string& name) {
   std::ifstream devices("/proc/devices");
   for (std::string major, driver; devices >> major >> driver;)
