@@ -396,9 +396,13 @@ TEST_F(Notices, NeverComeToTerminalsOfOthers) {
 TEST_F(Notices, ReasonsCannotDriveATerminal) {
   const Agent agent(config());
   Terminal alice("alice", kAlice);
-  EXPECT_EQ(ctl({"deny", ask("1h"), "--reason", "\u009b2J\u202e"}).code, 0);
-  alice.expect("was denied by root");
-  EXPECT_EQ(alice.rest().find("\u009b"), std::string::npos);
+  const auto id = ask("1h");
+  for (const char* reason : {"\u009b2J", "\u202e", "\x1b[2J"}) {
+    const auto refused = ctl({"deny", id, "--reason", reason});
+    EXPECT_EQ(refused.code, 2);
+    expect_contains(refused.err, "control characters");
+  }
+  EXPECT_EQ(alice.rest(), "");
 }
 
 TEST_F(Notices, AreKeptForWhoIsAway) {
