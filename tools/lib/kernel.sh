@@ -72,7 +72,7 @@ private_apt_make() {
   # The highest version wins, from backports as well.
   printf '%s\n' 'Package: *' 'Pin: release a=*' 'Pin-Priority: 500' >"$1/etc/apt/preferences"
   touch "$1/status"
-  private_apt "$1" update --error-on=any >&2
+  private_apt "$1" -qq --error-on=any update >&2
 }
 
 # kernel_packages APT: NAME=VERSION of all that the cloud kernel and its headers
@@ -94,7 +94,7 @@ kernel_unpack() {
   local name=$1 apt=$2 dir=$3 root=$2/root packages package release
   mapfile -t packages <"$apt/packages"
   mkdir "$apt/deb" "$root"
-  (cd "$apt/deb" && private_apt "$apt" download "${packages[@]}") >&2
+  (cd "$apt/deb" && private_apt "$apt" -qq download "${packages[@]}") >&2
   for package in "$apt"/deb/*.deb; do
     dpkg-deb -x "$package" "$root"
   done
